@@ -1,0 +1,189 @@
+"""All settings, read from the environment in this one module, each with a working default.
+
+The names that start with OFFLOADING_ are ours and are described in docs/reference/settings.md; the rest is Django's.
+Other modules read `django.conf.settings`, never the environment.
+"""
+
+import socket
+from pathlib import Path
+
+import environ
+
+from config import secret
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+# --- Where things lie ---------------------------------------------------------------------------------------------
+# HOME belongs to one instance (its sling.id and keys); DATA to the installation (database, blobs, secret key).
+
+OFFLOADING_HOME = Path(env.str("OFFLOADING_HOME", default=str(BASE_DIR / "var"))).resolve()
+OFFLOADING_DATA = Path(env.str("OFFLOADING_DATA", default=str(OFFLOADING_HOME))).resolve()
+OFFLOADING_BLOBS = Path(env.str("OFFLOADING_BLOBS", default=str(OFFLOADING_DATA / "blobs"))).resolve()
+
+# --- This instance ------------------------------------------------------------------------------------------------
+
+OFFLOADING_HOST = env.str("OFFLOADING_HOST", default="127.0.0.1")
+OFFLOADING_PORT = env.int("OFFLOADING_PORT", default=4502)
+OFFLOADING_ENDPOINT = env.str("OFFLOADING_ENDPOINT", default=f"http://{OFFLOADING_HOST}:{OFFLOADING_PORT}/")
+OFFLOADING_NAME = env.str("OFFLOADING_NAME", default="")
+OFFLOADING_DESCRIPTION = env.str("OFFLOADING_DESCRIPTION", default="")
+OFFLOADING_WORKERS = env.int("OFFLOADING_WORKERS", default=2)
+OFFLOADING_STOP_SECONDS = env.int("OFFLOADING_STOP_SECONDS", default=20)
+# Set by `runinstance` for its children: names one run of this instance. Empty in every other process.
+OFFLOADING_RUNTIME_ID = env.str("OFFLOADING_RUNTIME_ID", default="")
+
+# --- Topology -----------------------------------------------------------------------------------------------------
+
+OFFLOADING_HEARTBEAT_SECONDS = env.float("OFFLOADING_HEARTBEAT_SECONDS", default=2.0)
+OFFLOADING_HEARTBEAT_TIMEOUT_SECONDS = env.float("OFFLOADING_HEARTBEAT_TIMEOUT_SECONDS", default=10.0)
+OFFLOADING_CONNECTOR_URLS = env.list("OFFLOADING_CONNECTOR_URLS", default=[])
+OFFLOADING_CONNECTOR_PING_SECONDS = env.float("OFFLOADING_CONNECTOR_PING_SECONDS", default=5.0)
+OFFLOADING_CONNECTOR_TIMEOUT_SECONDS = env.float("OFFLOADING_CONNECTOR_TIMEOUT_SECONDS", default=20.0)
+OFFLOADING_CONNECTOR_WHITELIST = env.list("OFFLOADING_CONNECTOR_WHITELIST", default=["localhost", "127.0.0.1"])
+# With a shared key, connectors sign (HMAC) and encrypt, and the whitelist is not looked at. Without, it decides.
+OFFLOADING_CONNECTOR_SHARED_KEY = env.str("OFFLOADING_CONNECTOR_SHARED_KEY", default="")
+OFFLOADING_CONNECTOR_KEY_TTL_SECONDS = env.int("OFFLOADING_CONNECTOR_KEY_TTL_SECONDS", default=14_400)
+
+# --- Jobs, transport, assets --------------------------------------------------------------------------------------
+
+OFFLOADING_JOB_RETRIES = env.int("OFFLOADING_JOB_RETRIES", default=10)
+OFFLOADING_JOB_RETRY_DELAY_SECONDS = env.float("OFFLOADING_JOB_RETRY_DELAY_SECONDS", default=2.0)
+OFFLOADING_TRANSPORT_BLOCK_BYTES = env.int("OFFLOADING_TRANSPORT_BLOCK_BYTES", default=4 * 1024 * 1024)
+OFFLOADING_TRANSPORT_CLOCK_SECONDS = env.int("OFFLOADING_TRANSPORT_CLOCK_SECONDS", default=30)
+OFFLOADING_UPLOAD_BYTES = env.int("OFFLOADING_UPLOAD_BYTES", default=2 * 1024**3)
+OFFLOADING_MAX_PIXELS = env.int("OFFLOADING_MAX_PIXELS", default=300_000_000)
+
+# --- Django -------------------------------------------------------------------------------------------------------
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="") or secret.read_or_make(OFFLOADING_DATA / "secret.key")
+ALLOWED_HOSTS = env.list(
+    "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]", OFFLOADING_HOST, socket.gethostname()]
+)
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+# Two instances on one host differ by port alone, which cookies do not see: without a name of their own they would
+# log each other's users out. Instances of one cluster share the database, and so the session: same name, on purpose.
+SESSION_COOKIE_NAME = env.str("SESSION_COOKIE_NAME", default="offloading_session")
+CSRF_COOKIE_NAME = env.str("CSRF_COOKIE_NAME", default="offloading_csrf")
+SESSION_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "django_htmx",
+    "django_q",
+    "heroicons",
+    "template_partials",
+    "config",
+    "config.live",
+    "content",
+    "topology",
+    "offloading",
+    "workflow",
+    "dam",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "login"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "config.context_processors.shell",
+            ],
+        },
+    },
+]
+
+DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{OFFLOADING_DATA / 'offloading.sqlite3'}")}
+DATABASES["default"]["CONN_MAX_AGE"] = 600
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # IMMEDIATE: a transaction that will write takes the write lock first, so it never fails half-way with "locked".
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Workers reach people's browsers through the outbox table (config/live), so this layer never leaves the web process.
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+# django-q2 only executes: jobs, retries and results are ours. One cluster per worker slot (offloading/jobs/slots.py).
+Q_CLUSTER = {
+    "name": "offloading",
+    "broker_class": "offloading.jobs.broker.DispatcherBroker",
+    "workers": 1,
+    "queue_limit": 1,
+    "bulk": 1,
+    "max_attempts": 1,
+    # django-q2 neither ends nor repeats our jobs; it only insists on a limit, and on a retry above it.
+    "timeout": 7 * 86_400,
+    "retry": 8 * 86_400,
+    "ack_failures": True,
+    "save_limit": -1,
+    "recycle": 5_000,
+    "guard_cycle": 0.5,
+    "scheduler": False,
+    "catch_up": False,
+    "log_level": "WARNING",
+    "ALT_CLUSTERS": {},
+}
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+USE_TZ = True
+USE_I18N = False
+
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = OFFLOADING_HOME / "static"
+# Served straight from the finders: no collectstatic step between a clone and a running instance.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+FILE_UPLOAD_TEMP_DIR = env.str("FILE_UPLOAD_TEMP_DIR", default="") or None
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"()": "config.logs.FactsFormatter", "format": "{asctime} {levelname} {name}: {message}", "style": "{"}
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {
+        "uvicorn.access": {"level": "WARNING"},
+        "django_q": {"level": "WARNING"},
+        "pyvips": {"level": "WARNING"},
+    },
+}

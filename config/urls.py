@@ -1,0 +1,11 @@
+"""Every address of the product, app by app."""
+
+from django.contrib.auth import views as auth
+from django.urls import path
+from django.views.generic import RedirectView
+
+urlpatterns = [
+    path("", RedirectView.as_view(url="topology/"), name="home"),
+    path("login/", auth.LoginView.as_view(template_name="registration/login.html"), name="login"),
+    path("logout/", auth.LogoutView.as_view(), name="logout"),
+]
