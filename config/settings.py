@@ -4,6 +4,7 @@ The names that start with OFFLOADING_ are ours and are described in docs/referen
 Other modules read `django.conf.settings`, never the environment.
 """
 
+import hashlib
 import socket
 from pathlib import Path
 
@@ -62,10 +63,11 @@ ALLOWED_HOSTS = env.list(
     "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]", OFFLOADING_HOST, socket.gethostname()]
 )
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-# Two instances on one host differ by port alone, which cookies do not see: without a name of their own they would
-# log each other's users out. Instances of one cluster share the database, and so the session: same name, on purpose.
-SESSION_COOKIE_NAME = env.str("SESSION_COOKIE_NAME", default="offloading_session")
-CSRF_COOKIE_NAME = env.str("CSRF_COOKIE_NAME", default="offloading_csrf")
+# Cookies do not see ports: two installations on one host would log each other's users out without names of their own.
+# Instances of one cluster share key, database and so the session: one log-in serves them all.
+_COOKIE_SUFFIX = hashlib.sha256(SECRET_KEY.encode()).hexdigest()[:8]
+SESSION_COOKIE_NAME = env.str("SESSION_COOKIE_NAME", default=f"offloading_session_{_COOKIE_SUFFIX}")
+CSRF_COOKIE_NAME = env.str("CSRF_COOKIE_NAME", default=f"offloading_csrf_{_COOKIE_SUFFIX}")
 SESSION_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
 

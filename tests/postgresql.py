@@ -1,0 +1,95 @@
+"""Runs a command against a PostgreSQL server of its own: `python -m tests.postgresql pytest …`.
+
+Uses the server named by DATABASE_URL if that is a PostgreSQL; otherwise makes one in a temporary folder with the
+`initdb` of the machine and removes it at the end. Without either it says so and ends well: SQLite alone is a complete
+installation, and whoever has no PostgreSQL need not install one to work on this project.
+"""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def find_binaries() -> Path | None:
+    """Return the folder of the newest `initdb` of this machine, or None."""
+    found = [Path(path).parent for path in [shutil.which("initdb")] if path]
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    return (found + [path.parent for path in reversed(versions)] or [None])[0]
+
+
+def as_server_user() -> list[str]:
+    """PostgreSQL refuses to run as root; then its own user does it."""
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+
+
+@contextmanager
+def server(binaries: Path):
+    """Run a throw-away server on a free loopback port; yields its DATABASE_URL."""
+    folder = Path(tempfile.mkdtemp(prefix="offloading-pg-"))
+    prefix = as_server_user()
+    if prefix:
+        owner = pwd.getpwnam("postgres")
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    data = folder / "data"
+    options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off -c max_connections=200 -c shared_buffers=64MB"
+    control = [*prefix, str(binaries / "pg_ctl"), "-D", str(data), "-w", "-s"]
+
+    def run(*command: str) -> None:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
+
+    try:
+        run(
+            *prefix,
+            str(binaries / "initdb"),
+            "-D",
+            str(data),
+            "-A",
+            "trust",
+            "-U",
+            "offloading",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        )
+        run(*control, "-l", str(folder / "log"), "-o", options, "start")
+        try:
+            run(
+                *prefix,
+                str(binaries / "createdb"),
+                "-h",
+                "127.0.0.1",
+                "-p",
+                str(port),
+                "-U",
+                "offloading",
+                "offloading",
+            )
+            yield f"postgres://offloading@127.0.0.1:{port}/offloading"
+        finally:
+            run(*control, "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder)
+
+
+def main(command: list[str]) -> int:
+    if os.environ.get("DATABASE_URL", "").startswith("postgres"):
+        return subprocess.call(command)
+    binaries = find_binaries()
+    if binaries is None:
+        sys.stdout.write("PostgreSQL: skipped, no server on this machine (Debian: apt-get install postgresql)\n")
+        return 0
+    with server(binaries) as url:
+        return subprocess.call(command, env={**os.environ, "DATABASE_URL": url})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
