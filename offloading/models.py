@@ -118,6 +118,7 @@ class SwitchCommand(models.Model):
     sent_at = models.DateTimeField(null=True)
     confirmed_at = models.DateTimeField(null=True)
     tries = models.PositiveIntegerField(default=0)
+    next_try_at = models.DateTimeField(null=True)
     error = models.TextField(blank=True)
 
     def __str__(self) -> str:
@@ -181,6 +182,8 @@ class Transfer(models.Model):
     direction = models.CharField(max_length=4, choices=Direction.choices)
     is_sender = models.BooleanField()
     state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
+    # The run (topology runtime id) that is at it; when that run is over, somebody else goes on.
+    claimed_by = models.CharField(max_length=80, blank=True)
     manifest = models.JSONField(default=dict)
     blobs_total = models.PositiveIntegerField(default=0)
     blobs_moved = models.PositiveIntegerField(default=0)
