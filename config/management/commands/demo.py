@@ -92,7 +92,7 @@ class Command(BaseCommand):
         environments: dict[demo.DemoInstance, dict[str, str]],
         logs: dict[demo.DemoInstance, Path],
     ) -> None:
-        """Stay until interrupted. Start again what ends, as a service manager would: killing things is part of a demo."""
+        """Stay until interrupted. Start again what ends, as a service manager would: killing is part of a demo."""
         while True:
             time.sleep(0.5)
             for index, instance in enumerate(instances):
