@@ -18,9 +18,12 @@ from pathlib import Path
 
 def find_binaries() -> Path | None:
     """Return the folder of the newest `initdb` of this machine, or None."""
-    found = [Path(path).parent for path in [shutil.which("initdb")] if path]
-    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    return (found + [path.parent for path in reversed(versions)] or [None])[0]
+    installed = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    found = sorted(installed, key=lambda path: int(path.parts[-3]), reverse=True)
+    on_path = shutil.which("initdb")
+    if on_path:
+        found.append(Path(on_path).resolve())
+    return found[0].parent if found else None
 
 
 def as_server_user() -> list[str]:
@@ -46,34 +49,12 @@ def server(binaries: Path):
     def run(*command: str) -> None:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
 
+    make = "initdb -A trust -U offloading -E UTF8 --locale=C -D".split()
     try:
-        run(
-            *prefix,
-            str(binaries / "initdb"),
-            "-D",
-            str(data),
-            "-A",
-            "trust",
-            "-U",
-            "offloading",
-            "-E",
-            "UTF8",
-            "--locale=C",
-        )
+        run(*prefix, str(binaries / make[0]), *make[1:], str(data))
         run(*control, "-l", str(folder / "log"), "-o", options, "start")
         try:
-            run(
-                *prefix,
-                str(binaries / "createdb"),
-                "-h",
-                "127.0.0.1",
-                "-p",
-                str(port),
-                "-U",
-                "offloading",
-                "offloading",
-            )
-            yield f"postgres://offloading@127.0.0.1:{port}/offloading"
+            yield f"postgres://offloading@127.0.0.1:{port}/postgres"
         finally:
             run(*control, "-m", "immediate", "stop")
     finally:
