@@ -26,12 +26,19 @@ class Workflow(models.Model):
     payload_root = models.CharField(max_length=200, blank=True)
     state = models.CharField(max_length=10, choices=WorkflowState.choices, default=WorkflowState.RUNNING)
     current_node = models.CharField(max_length=100, blank=True)
-    # The id that the external step at `current_node` returned; "" when none is waited for.
+    # Where the job `job_id` begins. Another attempt and a retry begin there again: content is written at a job's end.
+    resume_node = models.CharField(max_length=100, blank=True)
+    # The id of the external step at `resume_node` whose result the job takes over first; "" = it runs that node.
+    result_id = models.CharField(max_length=100, blank=True)
+    # The id that the external step at `current_node` returned; "" when none is waited for. A failed one keeps it.
     external_id = models.CharField(max_length=100, blank=True)
     external_until = models.DateTimeField(null=True)
     next_poll_at = models.DateTimeField(null=True)
     # The job that runs or last ran steps of this instance.
     job_id = models.UUIDField(null=True, db_index=True)
+    # True: the whole instance runs under a job that an offloading step made, here or on another installation. That
+    # job's result is its result, and who wants it again retries the workflow that offloaded it.
+    is_offloaded = models.BooleanField(default=False)
     initiator = models.CharField(max_length=150)
     metadata = models.JSONField(default=dict)
     failure_message = models.TextField(blank=True)
@@ -39,16 +46,36 @@ class Workflow(models.Model):
     ended_at = models.DateTimeField(null=True)
 
     class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["job_id"], name="one_workflow_per_offloaded_job", condition=models.Q(is_offloaded=True)
+            )
+        ]
         indexes = [
             models.Index(
                 fields=["next_poll_at"],
                 name="workflow_waiting",
                 condition=models.Q(state="RUNNING") & ~models.Q(external_id=""),
-            )
+            ),
+            models.Index(
+                fields=["external_id"],
+                name="workflow_waited_for",
+                condition=models.Q(state="RUNNING") & ~models.Q(external_id=""),
+            ),
+            models.Index(fields=["state", "-started_at"], name="workflow_listed"),
         ]
 
     def __str__(self) -> str:
         return f"{self.model_title} on {self.payload}: {self.state}"
+
+    @property
+    def has_failed(self) -> bool:
+        return bool(self.failure_message)
+
+    @property
+    def is_retryable(self) -> bool:
+        """A failure leaves the instance running, so that it can go on where it stopped."""
+        return self.has_failed and self.state == WorkflowState.RUNNING
 
 
 class HistoryItem(models.Model):
@@ -59,6 +86,7 @@ class HistoryItem(models.Model):
     title = models.CharField(max_length=255)
     process = models.CharField(max_length=255, blank=True)
     action = models.CharField(max_length=50)  # "NodeTransition", "WorkflowStarted", "JobFailed" … (reference 1.11)
+    user = models.CharField(max_length=150, blank=True)
     comment = models.TextField(blank=True)
     instance = models.CharField(max_length=36, blank=True)
     instance_label = models.CharField(max_length=255, blank=True)
