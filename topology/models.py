@@ -64,6 +64,34 @@ class Announcement(models.Model):
         return f"{self.owner_id} as told to {self.receiver}"
 
 
+class Connector(models.Model):
+    """How a connector that an instance keeps to another installation is doing, for people to look at."""
+
+    sling_id = models.CharField(max_length=36)
+    url = models.CharField(max_length=500)
+    peer_id = models.CharField(max_length=36, blank=True)
+    status = models.CharField(max_length=200)
+    is_ok = models.BooleanField(default=False)
+    tried_at = models.DateTimeField(db_default=Now())
+    answered_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["sling_id", "url"], name="one_row_per_connector")]
+
+    def __str__(self) -> str:
+        return f"{self.sling_id} to {self.url}: {self.status}"
+
+
+class SeenSignature(models.Model):
+    """A signature that was accepted once, kept as long as its key is: the same one again is a replay."""
+
+    signature = models.CharField(max_length=64, primary_key=True)
+    seen_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.signature
+
+
 class Refusal(models.Model):
     """Something that another machine tried and was refused, counted: one row for each kind, caller and reason."""
 

@@ -1,0 +1,64 @@
+"""What the agent's loops have in common: what they sleep on, and how they get over a database that is away."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from django.db import InterfaceError, OperationalError, close_old_connections
+
+from topology import wakeup
+
+logger = logging.getLogger(__name__)
+
+
+class Bell:
+    """What a loop sleeps on: it goes on when a wake-up of its kinds comes, when its time is over, or at its end."""
+
+    def __init__(self, stop: threading.Event, *kinds: str) -> None:
+        self._stop = stop
+        self._rung = threading.Event()
+        self._forget = [wakeup.on(kind, self.ring) for kind in kinds]
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until rung, at most `seconds`. A ring since the last wait counts: nothing is missed in between."""
+        deadline = time.monotonic() + seconds
+        # `stop` cannot wake two things at once, so it is looked at a few times a second.
+        while not self._stop.is_set() and (left := deadline - time.monotonic()) > 0:
+            if self._rung.wait(min(left, 0.25)):
+                break
+        self._rung.clear()
+
+    def close(self) -> None:
+        for forget in self._forget:
+            forget()
+
+
+class Outage:
+    """Carries a loop over a database that is away: logged when it begins and when it ends, not in between."""
+
+    def __init__(self, loop: str) -> None:
+        self._loop = loop
+        self._is_out = False
+
+    def attempt(self, act: Callable[[], object]) -> bool:
+        """Do `act`; return False if the database was unreachable. Other errors are logged, and the loop goes on."""
+        close_old_connections()
+        try:
+            act()
+        except (OperationalError, InterfaceError):
+            if not self._is_out:
+                logger.warning("database unreachable, trying on", extra={"loop": self._loop}, exc_info=True)
+            self._is_out = True
+            close_old_connections()
+            return False
+        except Exception:
+            logger.exception("loop failed, going on", extra={"loop": self._loop})
+            return True
+        if self._is_out:
+            logger.info("database is back", extra={"loop": self._loop})
+        self._is_out = False
+        return True
