@@ -274,7 +274,7 @@ def _abandon(workflow: Workflow) -> None:
 
 
 def _stop(job_id: uuid.UUID | None, *, by: str) -> None:
-    if Job.objects.filter(pk=job_id, state__in=(JobState.QUEUED, JobState.ACTIVE)).exists():
+    if job_id and Job.objects.filter(pk=job_id, state__in=(JobState.QUEUED, JobState.ACTIVE)).exists():
         manager.stop_job(job_id, by)
 
 

@@ -9,6 +9,9 @@ begins again where the job began.
 import time
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
+
+from content import blobs, services
 from offloading.exceptions import StaleFence
 from offloading.jobs.consumers import JobResult, RunningJob
 from workflow import definition, engine, history, processes
@@ -42,8 +45,8 @@ def _attempt(execution: "Execution") -> JobResult:
     except (processes.ProcessFailed, definition.ModelInvalid) as error:
         execution.record_failure(str(error))
         return JobResult.CANCEL
-    except (StaleFence, Superseded):
-        raise
+    except (StaleFence, Superseded, OperationalError, InterfaceError):
+        raise  # nothing is wrong with the step: others hold the job, or the database was away, and the job begins again
     except Exception as error:
         execution.record_failure(f"{type(error).__name__}: {error}")
         raise
@@ -81,7 +84,7 @@ class Execution:
         self._leave()
         with self._job.apply():
             workflow = self._hold()
-            self._session.save()
+            self._save()
             engine.complete(workflow=workflow, metadata=self._metadata, comment=comment)
         return JobResult.OK
 
@@ -135,13 +138,20 @@ class Execution:
         with self._job.apply():
             workflow = self._hold()
             external_id = process.execute(self._item(step), self._session, step.metadata)
-            self._session.save()
+            self._save()
             if external_id is None:
                 engine.pass_over(workflow=workflow, step=step, metadata=self._metadata)
             else:
                 engine.wait(workflow=workflow, step=step, external_id=external_id, metadata=self._metadata)
             self._leave()
         return JobResult.OK
+
+    def _save(self) -> None:
+        """Write what the steps changed. Another attempt reads anew what somebody else changed in the way of it."""
+        try:
+            self._session.save()
+        except (services.NodeMissing, services.NodeExists, blobs.BlobMissing) as error:
+            raise processes.WorkflowException(str(error)) from error
 
     def _item(self, step: Step) -> processes.WorkItem:
         return engine.work_item(self._workflow, step, self._metadata, self._job.log)

@@ -1,7 +1,8 @@
 """External steps that offload: they add a job, wait for it, and tell success, failure and loss apart.
 
 `job_properties` builds what the job carries from the arguments of the step, under the stored names of the shipped
-models. Subclasses say what the payload is; which instance runs the job, and how its payload gets there, is offloading's.
+models. Subclasses say what the payload is. Which instance runs the job, and how its payload gets there, is
+offloading's.
 """
 
 import uuid

@@ -1,8 +1,8 @@
 """Ask external steps whether they have finished. Runs in the agent of every instance; only the leader's does anything.
 
-What a job does is told by the job (waiting.py); this finds what nobody tells: external steps of other kinds, jobs that are
-gone, and steps that take too long. A guarded update takes each question, so two agents that both hold themselves for the
-leader still never advance an instance twice.
+What a job does is told by the job (waiting.py); this finds what nobody tells: external steps of other kinds, jobs that
+are gone, and steps that take too long. A guarded update takes each question, so two agents that both hold themselves
+for the leader still never advance an instance twice.
 """
 
 import logging
