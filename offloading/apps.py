@@ -1,5 +1,13 @@
 from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
 
 
 class OffloadingConfig(AppConfig):
     name = "offloading"
+
+    def ready(self) -> None:
+        from offloading import capabilities
+        from topology import properties
+
+        autodiscover_modules("job_consumers")
+        properties.register(capabilities.PROPERTY_NAMES, capabilities.announce)

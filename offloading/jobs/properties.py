@@ -1,0 +1,45 @@
+"""What a job may carry: a flat or nested bag of JSON values under text keys, of a bounded size.
+
+Pure. The names that the engine keeps for itself (Sling's bookkeeping) are dropped, as Sling does, so that the
+properties of one job can be given to the next.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from offloading import exceptions
+
+MAX_BYTES = 1024 * 1024
+RESERVED_PREFIXES = ("event.job.", "slingevent:", ":slingevent:", ":sling:jobs:")
+RESERVED = frozenset({"event.distribute", "event.application", "event.topics"})
+
+
+def checked(properties: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the properties as they are stored. Raises PropertiesInvalid, naming the property and what is wrong."""
+    kept = {name: value for name, value in (properties or {}).items() if not is_reserved(name)}
+    for name, value in kept.items():
+        _check(name, value)
+    size = len(json.dumps(kept, ensure_ascii=False).encode())
+    if size > MAX_BYTES:
+        raise exceptions.PropertiesInvalid(
+            f"The properties take {size} bytes, more than the {MAX_BYTES} that a job may carry. "
+            "Put the data into the content tree and give the job its path."
+        )
+    return kept
+
+
+def is_reserved(name: object) -> bool:
+    """Say whether the engine keeps this name for itself."""
+    return isinstance(name, str) and (name in RESERVED or name.startswith(RESERVED_PREFIXES))
+
+
+def _check(name: object, value: Any) -> None:
+    if not isinstance(name, str) or not name:
+        raise exceptions.PropertiesInvalid(f"A property needs a name that is a text, but got {name!r}")
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise exceptions.PropertiesInvalid(f"Property {name!r} cannot be stored as JSON: {error}") from error
+    if "\\u0000" in text or "\0" in name:
+        raise exceptions.PropertiesInvalid(f"Property {name!r} holds a NUL character, which not every database stores")
