@@ -3,7 +3,15 @@
 from django.conf import settings
 from django.http import HttpRequest
 
+from config import navigation
+from config.views import THEME_COOKIE, THEMES
+
 
 def shell(request: HttpRequest) -> dict[str, object]:
-    """Name the instance that serves the page, so that two tabs of two instances can be told apart."""
-    return {"this_instance": settings.OFFLOADING_ENDPOINT.removeprefix("http://").removeprefix("https://").rstrip("/")}
+    """Name the instance that serves the page, so that two tabs of two instances can be told apart; rail and theme."""
+    theme = request.COOKIES.get(THEME_COOKIE, "")
+    return {
+        "this_instance": settings.OFFLOADING_ENDPOINT.removeprefix("http://").removeprefix("https://").rstrip("/"),
+        "navigation": navigation.links(request.path),
+        "theme": theme if theme in THEMES else "",
+    }

@@ -4,8 +4,12 @@ from django.contrib.auth import views as auth
 from django.urls import path
 from django.views.generic import RedirectView
 
+from config import views
+
 urlpatterns = [
     path("", RedirectView.as_view(url="topology/"), name="home"),
     path("login/", auth.LoginView.as_view(template_name="registration/login.html"), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),
+    path("theme/", views.set_theme, name="theme"),
+    path("patterns/", views.patterns, name="patterns"),
 ]

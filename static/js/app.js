@@ -1,0 +1,15 @@
+// Starts the small modules of a page. Each does one thing, and every page works without all of them.
+
+import { startDialogs } from "./dialogs.js";
+import { startKeys } from "./keys.js";
+import { startLive } from "./live.js";
+import { startTheme } from "./theme.js";
+import { startTimes } from "./times.js";
+import { startToasts } from "./toasts.js";
+
+startToasts();
+startDialogs();
+startTheme();
+startTimes();
+const live = startLive(document.body.dataset.live);
+startKeys({ pause: live.toggle });

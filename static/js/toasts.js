@@ -1,0 +1,62 @@
+// Toasts of HTMX answers: the event "toast" of the header HX-Trigger (config/toasts.py) becomes what a page without
+// scripting shows from Django's messages. One with an Undo stays longer; none leaves while the pointer or focus is on it.
+
+const SECONDS = 6;
+const SECONDS_WITH_UNDO = 15;
+
+export function startToasts() {
+  const region = document.getElementById("toasts");
+  for (const toast of region.querySelectorAll(".toast")) arm(toast);
+  document.body.addEventListener("toast", (event) => {
+    for (const said of event.detail.toasts) region.append(build(said));
+  });
+  document.body.addEventListener("htmx:sendError", () => region.append(build(unreachable())));
+  document.body.addEventListener("htmx:responseError", (event) => region.append(build(failed(event.detail.xhr))));
+}
+
+const unreachable = () => ({ tone: "danger", text: "This instance does not answer. Nothing was changed." });
+
+function failed(xhr) {
+  const reason = { 403: "Your account may not do this.", 404: "It is not there any more. Reload the page." }[xhr.status];
+  return { tone: "danger", text: reason ?? `That failed (${xhr.status}). The log of this instance says why.` };
+}
+
+function build({ text, tone, undo_url: undo, undo_fields: fields }) {
+  const toast = document.getElementById("toast-template").content.firstElementChild.cloneNode(true);
+  toast.dataset.tone = tone;
+  for (const icon of toast.querySelectorAll("template")) {
+    if (icon.dataset.tone === tone) toast.prepend(icon.content.firstElementChild);
+    icon.remove();
+  }
+  toast.querySelector("p").textContent = text;
+  const form = toast.querySelector("form");
+  if (undo) {
+    form.setAttribute("action", undo);
+    form.setAttribute("hx-post", undo);
+    for (const [name, value] of new URLSearchParams(fields)) {
+      form.append(Object.assign(document.createElement("input"), { type: "hidden", name, value }));
+    }
+    form.addEventListener("htmx:afterRequest", () => {
+      toast.remove();
+      document.body.dispatchEvent(new CustomEvent("resync"));
+    });
+    window.htmx.process(form);
+  } else {
+    form.remove();
+  }
+  arm(toast, undo);
+  return toast;
+}
+
+function arm(toast, undo = toast.querySelector("form")) {
+  const dismiss = toast.querySelector("[data-dismiss]");
+  dismiss.hidden = false;
+  dismiss.addEventListener("click", () => toast.remove());
+  let left = undo ? SECONDS_WITH_UNDO : SECONDS;
+  const timer = setInterval(() => {
+    if (!toast.matches(":hover, :focus-within")) left -= 1;
+    if (left > 0 && toast.isConnected) return;
+    clearInterval(timer);
+    toast.remove();
+  }, 1000);
+}
