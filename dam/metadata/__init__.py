@@ -1,0 +1,1 @@
+"""Metadata of originals: one reader for each source of facts, put together in readers.py."""
