@@ -1,7 +1,7 @@
 """Every address of the product, app by app."""
 
 from django.contrib.auth import views as auth
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 from config import views
@@ -10,6 +10,7 @@ urlpatterns = [
     path("", RedirectView.as_view(url="topology/"), name="home"),
     path("login/", auth.LoginView.as_view(template_name="registration/login.html"), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),
+    path("", include("topology.connectors.urls")),
     path("theme/", views.set_theme, name="theme"),
     path("patterns/", views.patterns, name="patterns"),
 ]

@@ -146,7 +146,7 @@ def _instance(entry: Any) -> AnnouncedInstance:
     return AnnouncedInstance(
         sling_id=_sling_id(entry, "slingId"),
         is_leader=_value(entry, "isLeader", bool),
-        properties={name: _text(told[name], name) for name in told if properties.is_valid_name(name)},
+        properties={name: _text(told[name], "properties") for name in told if properties.is_valid_name(name)},
     )
 
 

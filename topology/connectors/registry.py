@@ -5,6 +5,7 @@ matters. Reading and writing the JSON is `announcement`'s, speaking HTTP `server
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import timedelta
 
 from django.conf import settings
@@ -31,7 +32,6 @@ def register(
     receiver: str,
     inherited: bool,
     is_trusted: bool,
-    created_ms: int,
     connector_url: str = "",
 ) -> int:
     """Keep what `receiver` was told; return the back-off to tell in seconds, or REFUSED.
@@ -41,32 +41,29 @@ def register(
     """
     if told.is_loop or not told.is_valid():
         return REFUSED
+    kept = replace(told.lasting(), is_inherited=inherited)
     with transaction.atomic():
         # Two announcements at once must see each other, or each would be the first.
         rows.Instance.objects.select_for_update().filter(sling_id=receiver).first()
-        kept = {row.owner_id: row for row in _counting(rows.Announcement.objects.filter(receiver=receiver))}
-        mine = kept.pop(told.owner_id, None)
-        if mine and mine.is_trusted == is_trusted and mine.inherited == inherited and _corresponds(mine, told):
+        others = {row.owner_id: row for row in _counting(rows.Announcement.objects.filter(receiver=receiver))}
+        mine = others.pop(told.owner_id, None)
+        if mine and mine.is_trusted == is_trusted and announcement.from_json(mine.body) == kept:
             _mine(receiver, told.owner_id).update(last_ping_at=Now(), backoff_seconds=told.backoff_seconds)
             return 0
         _mine(receiver, told.owner_id).delete()
         wakeup.notify("topology")
-        if any(_names(row, told.owner_id) for row in kept.values()):
+        if any(_names(row, told.owner_id) for row in others.values()):
             return REFUSED
         rows.Announcement.objects.create(
             receiver=receiver,
             owner_id=told.owner_id,
-            body=announcement.as_json(told.lasting(), created_ms),
+            body=announcement.as_json(kept, created_ms=0),
             inherited=inherited,
             is_trusted=is_trusted,
             connector_url=connector_url,
             backoff_seconds=told.backoff_seconds,
         )
     return 0
-
-
-def _corresponds(row: rows.Announcement, told: announcement.Announcement) -> bool:
-    return announcement.from_json(row.body) == told.lasting()
 
 
 def _names(row: rows.Announcement, sling_id: str) -> bool:
@@ -88,20 +85,20 @@ def registered() -> list[assembly.Announced]:
     ]
 
 
-def remove_expired(*, receiver: str) -> None:
-    """Remove the announcements to this receiver that count no more."""
-    kept = {row.pk for row in _counting(rows.Announcement.objects.filter(receiver=receiver))}
-    expired = rows.Announcement.objects.filter(receiver=receiver).exclude(pk__in=kept)
-    # Received again in the meantime is not expired, so the age is looked at once more by the statement that removes.
-    timeout = timedelta(seconds=settings.OFFLOADING_CONNECTOR_TIMEOUT_SECONDS)
+def remove_expired() -> None:
+    """Remove the announcements that count no more, whoever in this cluster they were told to."""
+    everything = rows.Announcement.objects.all()
+    counting = {row.pk for row in _counting(everything)}
+    # Received again in the meantime is not expired, so the statement that removes looks at the age once more.
+    oldest = Now() - timedelta(seconds=settings.OFFLOADING_CONNECTOR_TIMEOUT_SECONDS)
     with transaction.atomic():
-        if expired.filter(last_ping_at__lte=Now() - timeout).delete()[0]:
+        if everything.exclude(pk__in=counting).filter(last_ping_at__lte=oldest).delete()[0]:
             wakeup.notify("topology")
 
 
 def remove_stale(*, receiver: str, connector_urls: Collection[str]) -> None:
     """Clear up at a start: what expired while nobody looked, what came over connectors that are configured no more."""
-    remove_expired(receiver=receiver)
+    remove_expired()
     left_over = rows.Announcement.objects.filter(receiver=receiver, inherited=True)
     left_over.exclude(connector_url__in=connector_urls).delete()
 
