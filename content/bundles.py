@@ -182,7 +182,7 @@ def _view(entry: Any) -> nodes.NodeView:
             values.validate_name(name): nodes.BinaryRef(files.checked(ref["digest"]), int(ref["size"]))
             for name, ref in entry["binaries"].items()
         }
-        given = values.validate(entry["properties"])
+        given = {name: value for name, value in values.validate(entry["properties"]).items() if value is not None}
         primary_type = values.validate_type(entry["primary_type"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ManifestInvalid(

@@ -5,7 +5,9 @@ changes that could not both be true wait for each other on row locks: a node und
 held in place, a subtree that moves or goes is locked as a whole.
 """
 
-from collections.abc import Iterable, Mapping
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -140,8 +142,10 @@ def set_properties(
     if expected_revision not in (None, node.revision):
         raise RevisionConflict(normal, expected=expected_revision or 0, found=node.revision)
     changed = _merge(node, properties or {}) + _set_binaries(node, binaries or {})
-    if changed or primary_type not in ("", node.primary_type):
-        node.primary_type = values.validate_type(primary_type or node.primary_type)
+    if primary_type not in ("", node.primary_type):
+        node.primary_type = values.validate_type(primary_type)
+        changed = ("jcr:primaryType", *changed)
+    if changed:
         models.Node.objects.filter(pk=node.pk).update(
             properties=node.properties,
             primary_type=node.primary_type,
@@ -163,10 +167,11 @@ def move_node(*, path: str, destination: str, by: str, user_data: str = "") -> N
     for row in rows:
         paths.validate(target + row.path.removeprefix(source))
     parent = _hold_parent(target)
-    levels = paths.depth(target) - paths.depth(source)
-    models.Node.objects.filter(pk__in=[row.pk for row in rows]).update(
-        path=Concat(Value(target), Substr("path", len(source) + 1)), depth=F("depth") + levels
-    )
+    with _taken(target):
+        models.Node.objects.filter(pk__in=[row.pk for row in rows]).update(
+            path=Concat(Value(target), Substr("path", len(source) + 1)),
+            depth=F("depth") + paths.depth(target) - paths.depth(source),
+        )
     models.Node.objects.filter(pk=rows[0].pk).update(
         parent=parent, name=paths.name(target), revision=F("revision") + 1, modified_at=Now()
     )
@@ -222,39 +227,42 @@ def _existing(path: str) -> NodeView:
 
 
 def _insert(path: str, tree: Tree) -> list[NodeView]:
+    """Insert the rows of a tree, level by level: a row needs the key of the one above it."""
     parent = _hold_parent(path)
     _require_free(path)
-    planned = [(paths.validate(place), part) for place, part in tree.walk(path)]
-    held = _held_blobs(digest for _, part in planned for digest in part.binaries.values())
+    planned = {paths.validate(place): part for place, part in tree.walk(path)}
     rows: dict[str, models.Node] = {}
-    for depth in sorted({paths.depth(place) for place, _ in planned}):
-        level = [
-            models.Node(
-                path=place,
-                parent=rows.get(paths.parent(place), parent),
-                name=paths.name(place),
-                depth=depth,
-                primary_type=values.validate_type(part.primary_type),
-                properties=_without_none(values.validate(part.properties)),
-            )
-            for place, part in planned
-            if paths.depth(place) == depth
-        ]
-        try:
-            with transaction.atomic():  # so that the caller's transaction survives the collision
-                models.Node.objects.bulk_create(level)
-        except IntegrityError as error:
-            raise NodeExists(path) from error
-        rows |= {row.path: row for row in level}
+    for depth, level in itertools.groupby(sorted(planned, key=paths.depth), key=paths.depth):
+        made = [_row(place, depth, rows.get(paths.parent(place), parent), planned[place]) for place in level]
+        with _taken(path):
+            models.Node.objects.bulk_create(made)
+        rows |= {row.path: row for row in made}
+    binaries = _insert_binaries({rows[place]: part.binaries for place, part in planned.items()})
+    return [_view(rows[place], binaries[rows[place]]) for place in planned]
+
+
+def _row(path: str, depth: int, parent: models.Node | None, tree: Tree) -> models.Node:
+    return models.Node(
+        path=path,
+        parent=parent,
+        name=paths.name(path),
+        depth=depth,
+        primary_type=values.validate_type(tree.primary_type),
+        properties=_without_none(values.validate(tree.properties)),
+    )
+
+
+def _insert_binaries(wanted: Mapping[models.Node, Mapping[str, str]]) -> dict[models.Node, list[models.Binary]]:
+    held = _held_blobs(digest for binaries in wanted.values() for digest in binaries.values())
     made = {
-        place: [
-            models.Binary(node=rows[place], name=values.validate_name(name), blob=held[digest])
-            for name, digest in sorted(part.binaries.items())
+        node: [
+            models.Binary(node=node, name=values.validate_name(name), blob=held[digest])
+            for name, digest in sorted(binaries.items())
         ]
-        for place, part in planned
+        for node, binaries in wanted.items()
     }
     models.Binary.objects.bulk_create(binary for some in made.values() for binary in some)
-    return [_view(rows[place], made[place]) for place, _ in planned]
+    return made
 
 
 def _hold_parent(path: str) -> models.Node | None:
@@ -275,6 +283,16 @@ def _require_free(path: str) -> None:
         raise NodeExists(path)
 
 
+@contextlib.contextmanager
+def _taken(path: str) -> Iterator[None]:
+    """Say NodeExists when somebody else was quicker, and keep the caller's transaction usable."""
+    try:
+        with transaction.atomic():
+            yield
+    except IntegrityError as error:
+        raise NodeExists(path) from error
+
+
 def _held_blobs(digests: Iterable[str]) -> dict[str, models.Blob]:
     wanted = set(digests)
     held = models.Blob.objects.hold(wanted) if wanted else {}
@@ -289,12 +307,13 @@ def _lock_subtree(path: str) -> list[models.Node]:
     While the locks are waited for, somebody may add nodes below not yet locked ones: so it looks again until there
     is nothing new.
     """
-    known: list[models.Node] = []
+    subtree = models.Node.objects.subtree(path).only("path", "primary_type").order_by("path")
+    known: set[int] = set()
     while True:
-        found = list(models.Node.objects.subtree(path).select_for_update().only("path", "primary_type"))
-        if len(found) == len(known):
+        found = list(subtree.select_for_update())
+        if known == {row.pk for row in found}:
             break
-        known = found
+        known = {row.pk for row in found}
     rows = sorted(found, key=lambda row: paths.tree_order(row.path))
     if not rows or rows[0].path != path:
         raise NodeMissing(path)
@@ -317,11 +336,8 @@ def _set_binaries(node: models.Node, wanted: Mapping[str, str | None]) -> tuple[
     """Point the node's binaries to the wanted digests; return the names that changed."""
     old = dict(node.binaries.values_list("name", "blob"))
     changed = {values.validate_name(name): digest for name, digest in wanted.items() if old.get(name) != digest}
-    held = _held_blobs(digest for digest in changed.values() if digest is not None)
     node.binaries.filter(name__in=changed).delete()
-    models.Binary.objects.bulk_create(
-        models.Binary(node=node, name=name, blob=held[digest]) for name, digest in changed.items() if digest is not None
-    )
+    _insert_binaries({node: {name: digest for name, digest in changed.items() if digest is not None}})
     return tuple(changed)
 
 
