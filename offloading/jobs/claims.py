@@ -56,6 +56,12 @@ def claim_for_transport(*, targets: Mapping[str, str], limit: int = 20) -> list[
     return _claim(rows, lambda row: (remote_run(row.target), row.target, targets[row.target])) if rows else []
 
 
+def held_by(run_id: str) -> list[Claim]:
+    """Return what a run holds."""
+    held = Job.objects.filter(state=JobState.ACTIVE, claimed_by=run_id)
+    return [Claim(*row) for row in held.values_list("id", "topic", "fence", "target")]
+
+
 def remote_run(target: str) -> str:
     """Return the `claimed_by` of a job that was handed to an instance of another cluster."""
     return _REMOTE + target

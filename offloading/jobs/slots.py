@@ -1,0 +1,128 @@
+"""The worker slots of an instance: each one a django-q2 cluster with one worker, all forked from one parent.
+
+django-q2 replaces its processes one by one, but an idle worker that dies may hold the lock of a queue that the others
+share, and then nothing runs ever again. So a slot lives and dies as a whole: the first of its processes that ends takes
+the others with it, and the parent makes a new slot, with new queues. Other slots do not notice.
+"""
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import time
+import uuid
+from multiprocessing import connection
+from typing import Any, NoReturn
+
+from django import db
+from django_q import cluster, signals
+from django_q.monitor import monitor
+from django_q.pusher import pusher
+
+from offloading.jobs import execution, link, processes
+from offloading.jobs.backoff import Backoff
+from offloading.jobs.broker import DispatcherBroker
+from topology import identity
+
+logger = logging.getLogger(__name__)
+
+# What the dispatcher gives to django-q2 as the function to call.
+EXECUTE = "offloading.jobs.slots.execute"
+
+# A slot's processes share the loaded project, and what `_worker_started` is told: neither works with another method.
+_fork = multiprocessing.get_context("fork")
+_report: link.Line | None = None
+
+
+class Slot(cluster.Sentinel):  # type: ignore[misc]  # django-q2 has no types
+    """django-q2's sentinel of one worker, which ends with the first of its processes."""
+
+    def __init__(self, number: int, slot: str) -> None:
+        self.number = number
+        broker = DispatcherBroker()
+        broker.slot = slot
+        signals.post_spawn.connect(self._worker_started, weak=False)
+        super().__init__(_fork.Event(), _fork.Event(), uuid.uuid4(), broker)
+
+    def guard(self) -> None:
+        """Wait for a death, without looking at a clock: time limits are not django-q2's affair here."""
+        connection.wait([process.sentinel for process in (*self.pool, self.monitor, self.pusher)])
+
+    def spawn_pusher(self) -> multiprocessing.Process:
+        return self.spawn_process(_named, f"pusher {self.number}", pusher, self.task_queue, self.event_out, self.broker)  # type: ignore[no-any-return]
+
+    def spawn_monitor(self) -> multiprocessing.Process:
+        return self.spawn_process(_named, f"monitor {self.number}", monitor, self.result_queue, self.broker)  # type: ignore[no-any-return]
+
+    def _worker_started(self, **kwargs: object) -> None:
+        """In the worker's process: open its line before the first task, so that its death is known at once."""
+        global _report
+        processes.name(f"worker {self.number}")
+        _report = link.connect(identity.sling_id(), role=link.WORKER, slot=self.broker.slot)
+
+
+def execute(job_id: str, fence: int) -> None:
+    """Run one attempt in the worker's process, and tell the dispatcher when it starts and when its outcome is written.
+
+    If the outcome cannot be written for another reason than a database that is away, the process ends: for the
+    dispatcher that is a crash, which is counted and shown, where silence would leave the job running for ever.
+    """
+    if _report is None:
+        raise RuntimeError("Jobs run in the worker of a slot. In a test, use offloading.jobs.testing.")
+    key = {"job": job_id, "fence": fence}
+    try:
+        _report.send({"started": key})
+        execution.run(uuid.UUID(job_id), fence)
+        _report.send({"done": key})
+    except Exception:
+        logger.exception("outcome not written", extra=key)
+        logging.shutdown()
+        os._exit(1)
+
+
+class Slots:
+    """The parent's picture of its slots: starts each anew when it has ended, after a pause if that happens often."""
+
+    def __init__(self, count: int) -> None:
+        self._slots: dict[int, multiprocessing.process.BaseProcess] = {}
+        self._backoffs = {number: Backoff() for number in range(1, count + 1)}
+        self._due = dict.fromkeys(self._backoffs, 0.0)
+
+    def run(self) -> NoReturn:
+        """Keep the slots going until this process is ended; they end with it."""
+        db.connections.close_all()
+        while True:
+            self._start_due()
+            waits = [due - time.monotonic() for due in self._due.values()]
+            ended = connection.wait(
+                [slot.sentinel for slot in self._slots.values()], timeout=max(min(waits), 0) if waits else None
+            )
+            self._collect({int(sentinel) for sentinel in ended if isinstance(sentinel, int)})
+
+    def _start_due(self) -> None:
+        for number in [number for number, due in self._due.items() if due <= time.monotonic()]:
+            del self._due[number]
+            self._backoffs[number].started()
+            self._slots[number] = _fork.Process(target=_run_slot, args=(number,))
+            self._slots[number].start()
+
+    def _collect(self, sentinels: set[int]) -> None:
+        for number, slot in list(self._slots.items()):
+            if slot.sentinel in sentinels:
+                slot.join()
+                del self._slots[number]
+                self._due[number] = time.monotonic() + self._backoffs[number].pause()
+                logger.warning("slot ended, starting it anew", extra={"slot": number, "exit": slot.exitcode})
+
+
+def _run_slot(number: int) -> None:
+    """Be one slot until any of its processes ends. Those that are left end with this one."""
+    processes.name(f"slot {number}")
+    with contextlib.suppress(KeyboardInterrupt):
+        Slot(number, f"{number}-{uuid.uuid4().hex[:8]}")
+    os._exit(1)
+
+
+def _named(name: str, target: Any, *arguments: Any) -> None:
+    processes.name(name)
+    target(*arguments)
