@@ -2,7 +2,17 @@
 
 import os
 
+from channels.auth import AuthMiddlewareStack
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator, WebsocketDenier
 from django.core.asgi import get_asgi_application
+from django.urls import path, re_path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-application = get_asgi_application()
+http = get_asgi_application()
+
+# Only now are the apps loaded that the consumer needs.
+from config.live.consumer import LiveConsumer  # noqa: E402
+
+sockets = URLRouter([path("live/", LiveConsumer.as_asgi()), re_path("", WebsocketDenier.as_asgi())])
+application = ProtocolTypeRouter({"http": http, "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(sockets))})

@@ -4,3 +4,15 @@ from django.apps import AppConfig
 class LiveConfig(AppConfig):
     name = "config.live"
     label = "live"
+
+    def ready(self) -> None:
+        from config.live import receivers
+        from content.signals import node_changed
+        from offloading.jobs.signals import job_changed
+        from topology.signals import topology_changed
+        from workflow.signals import workflow_changed
+
+        node_changed.connect(receivers.on_node_changed)
+        job_changed.connect(receivers.on_job_changed)
+        topology_changed.connect(receivers.on_topology_changed)
+        workflow_changed.connect(receivers.on_workflow_changed)

@@ -11,7 +11,6 @@ from django.contrib.messages.storage.base import Message
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from heroicons.templatetags.heroicons import heroicon_mini
 
 from config import toasts
@@ -26,13 +25,13 @@ def capture(content: str) -> str:
 
 
 @register.simple_tag
-def icon(name: str, size: int = 18) -> SafeString:
+def icon(name: str, size: int = 18) -> str:
     """Draw a heroicon (mini set). It is hidden from screen readers: the word beside it says the same."""
     return _icon(str(name), size)
 
 
 @functools.lru_cache(maxsize=256)
-def _icon(name: str, size: int) -> SafeString:
+def _icon(name: str, size: int) -> str:
     return heroicon_mini(name, size=size)
 
 
