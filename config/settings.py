@@ -173,7 +173,6 @@ USE_I18N = False
 
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = OFFLOADING_HOME / "static"
 # Served straight from the finders: no collectstatic step between a clone and a running instance.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG

@@ -11,6 +11,9 @@ urlpatterns = [
     path("login/", auth.LoginView.as_view(template_name="registration/login.html"), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),
     path("", include("topology.connectors.urls")),
+    path("", include("offloading.transport.urls")),
+    path("topology/", include("topology.urls")),
+    path("libs/granite/topology/content/view.html", RedirectView.as_view(pattern_name="topology:cluster-list")),
     path("theme/", views.set_theme, name="theme"),
     path("patterns/", views.patterns, name="patterns"),
 ]

@@ -54,4 +54,5 @@ def _root() -> tuple[str, str]:
 
 
 def _page_or_fragment(request: HttpRequest, template: str, context: dict[str, object]) -> HttpResponse:
-    return render(request, f"{template}#live" if request.htmx else template, context)
+    is_fragment = request.headers.get("HX-Request") == "true"
+    return render(request, f"{template}#live" if is_fragment else template, context)
