@@ -7,7 +7,9 @@ class OffloadingConfig(AppConfig):
 
     def ready(self) -> None:
         from offloading import capabilities
+        from offloading.transport import news
         from topology import properties
 
         autodiscover_modules("job_consumers")
         properties.register(capabilities.PROPERTY_NAMES, capabilities.announce)
+        news.connect()

@@ -7,7 +7,6 @@ counted with its cause on the Topology Browser. What a caller may do is the view
 import datetime
 import functools
 import json
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +18,9 @@ from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
+from content import bundles
 from offloading import models
-from offloading.transport import keys, manifest, messages, signing
+from offloading.transport import keys, messages, signing
 from topology import services as topology
 
 # A manifest of a hundred thousand nodes fits; anything larger is no manifest.
@@ -63,8 +63,8 @@ def signed(method: str, most_bytes: Callable[[], int]) -> Callable[[View], View]
                 return view(call, request, *args, **kwargs)
             except signing.Refused as refusal:
                 return _refuse(request, refusal)
-            except (messages.MessageInvalid, manifest.ManifestInvalid) as error:
-                return _refuse(request, signing.Refused("malformed", str(error), "Use the same version.", status=400))
+            except (messages.MessageInvalid, bundles.ManifestInvalid) as error:
+                return _refuse(request, _malformed(error))
 
         return wrapped
 
@@ -77,16 +77,17 @@ def problem(error: str, remedy: str, *, status: int, **facts: Any) -> JsonRespon
 
 
 def _refuse(request: HttpRequest, refusal: signing.Refused) -> JsonResponse:
-    caller = f"{_claimed(request)} ({request.META.get('REMOTE_ADDR', '')})"
-    topology.record_refusal("transport", caller, f"{refusal.error}: {refusal.reason}"[:500])
-    return problem(refusal.error, f"{refusal.reason}. {refusal.remedy}", status=refusal.status)
+    # Only ids that we know are noted: a stranger could fill the table with others.
+    claimed = request.headers.get("X-Instance-Id", "")
+    is_known = models.PeerKey.objects.filter(sling_id=claimed).exists()
+    caller = f"{request.META.get('REMOTE_ADDR', '')} {claimed if is_known else ''}".strip()
+    topology.record_refusal("transport", caller, f"{refusal.error}: {refusal.reason}")
+    return problem(refusal.error, f"{refusal}. {refusal.remedy}", status=refusal.status)
 
 
-def _claimed(request: HttpRequest) -> str:
-    try:
-        return str(uuid.UUID(request.headers.get("X-Instance-Id", "")))
-    except ValueError:
-        return "nobody we know"
+def _malformed(error: Exception) -> signing.Refused:
+    remedy = "Run the same version on both sides."
+    return signing.Refused("malformed", "The request is not in this protocol", remedy, detail=str(error), status=400)
 
 
 def _admit(request: HttpRequest, most_bytes: int) -> Call:
@@ -118,7 +119,8 @@ def _read(request: HttpRequest, most_bytes: int) -> bytes:
 def _target_uri(request: HttpRequest) -> str:
     """Return the address as the caller knows it: behind a proxy, ours differs from what arrives here."""
     query = request.META.get("QUERY_STRING", "")
-    return settings.OFFLOADING_ENDPOINT.rstrip("/") + request.path_info + (f"?{query}" if query else "")
+    endpoint = str(settings.OFFLOADING_ENDPOINT).split(",")[0].strip().rstrip("/")
+    return endpoint + request.path_info + (f"?{query}" if query else "")
 
 
 def _unknown(caller: str) -> signing.Refused:
@@ -132,7 +134,7 @@ def _unknown(caller: str) -> signing.Refused:
             "key-revoked", f"The key {mark} was revoked", "Approve it again, if it is to be believed."
         )
     remedy = f"Compare the fingerprint with the other side, then run: manage.py peerkeys approve {mark}"
-    return signing.Refused("key-pending", f"The key {mark} waits for approval", remedy)
+    return signing.Refused("key-pending", "The key of the instance waits for approval", remedy, detail=mark)
 
 
 def _use_up(caller: str, nonce: str) -> None:

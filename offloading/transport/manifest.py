@@ -1,56 +1,33 @@
-"""The manifest of a payload: its nodes with their properties and, instead of bytes, the digest and size of each binary.
+"""What transport needs to know about a manifest: is it one, which blobs does it name, which of its nodes are originals.
 
-Pure. `content.bundles` writes manifests and applies them; here is what transport needs to know about one: whether what
-a peer sent is one at all, which blobs it names, and which of its nodes are originals.
+Pure. `content.bundles` writes manifests and applies them.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from content import paths
+from content import bundles, paths
 
-Entry = dict[str, Any]
+Entry = bundles.Entry
 
-DIGEST = re.compile(r"[0-9a-f]{64}")
 ORIGINAL = "/renditions/original"
 MAX_ENTRIES = 100_000
-
-
-class ManifestInvalid(ValueError):
-    """What a peer sent is not a manifest. Says which part."""
+_MAX_BLOB_BYTES = 2**60
 
 
 def checked(entries: Any) -> list[Entry]:
-    """Return `entries` if they are a manifest. Raises `ManifestInvalid`, naming the first thing that is wrong."""
+    """Return `entries`, which came from a peer, if they are a manifest. Raises `bundles.ManifestInvalid`."""
     if not isinstance(entries, list) or len(entries) > MAX_ENTRIES:
-        raise ManifestInvalid(f"A manifest is a list of up to {MAX_ENTRIES} entries.")
+        raise bundles.ManifestInvalid(f"A manifest is a list of up to {MAX_ENTRIES} entries.")
+    bundles.digests(entries)
     for entry in entries:
-        _check_entry(entry)
-    if len({entry["path"] for entry in entries}) != len(entries):
-        raise ManifestInvalid("A manifest names each path once.")
+        # Paths are compared as they stand and sizes are counted with, so near enough is not good enough.
+        if paths.validate(entry["path"]) != entry["path"]:
+            raise bundles.ManifestInvalid(f"The path {entry['path']!r} is not in its normal form.")
+        for binary in entry["binaries"].values():
+            if type(binary["size"]) is not int or not 0 <= binary["size"] <= _MAX_BLOB_BYTES:
+                raise bundles.ManifestInvalid(f"A binary of {entry['path']} has no size that can be.")
     return entries
-
-
-def _check_entry(entry: Any) -> None:
-    if not isinstance(entry, dict) or set(entry) != {"path", "primary_type", "properties", "binaries"}:
-        raise ManifestInvalid("An entry has path, primary_type, properties and binaries.")
-    try:
-        if not isinstance(entry["path"], str) or paths.validate(entry["path"]) != entry["path"]:
-            raise ManifestInvalid(f"The path {entry['path']!r} is not in its normal form.")
-    except paths.PathInvalid as error:
-        raise ManifestInvalid(str(error)) from error
-    if not isinstance(entry["primary_type"], str) or not 0 < len(entry["primary_type"]) <= 100:
-        raise ManifestInvalid(f"{entry['path']} needs a primary type of up to 100 characters.")
-    if not isinstance(entry["properties"], dict) or not isinstance(entry["binaries"], dict):
-        raise ManifestInvalid(f"The properties and binaries of {entry['path']} are two objects.")
-    for name, binary in entry["binaries"].items():
-        if not isinstance(binary, dict) or not _is_blob(binary.get("digest"), binary.get("size")):
-            raise ManifestInvalid(f"The binary {name!r} of {entry['path']} needs a SHA-256 digest and a size.")
-
-
-def _is_blob(digest: Any, size: Any) -> bool:
-    return isinstance(digest, str) and DIGEST.fullmatch(digest) is not None and type(size) is int and 0 <= size < 2**63
 
 
 def sizes(entries: Iterable[Entry]) -> dict[str, int]:

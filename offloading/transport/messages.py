@@ -11,6 +11,7 @@ from typing import Any
 
 from content import paths
 from offloading.transport import manifest
+from topology import identity
 
 # What an attempt may say is bounded here too, so that one chatty consumer cannot fill another installation's database.
 _MAX_ATTEMPTS = 1000
@@ -132,11 +133,44 @@ class Result:
         }
 
 
+@dataclass(frozen=True)
+class Switch:
+    """What a person at the caller wants an instance here to do: topic -> "enable", "disable" or "exclusive"."""
+
+    sling_id: str
+    actions: dict[str, str]
+    requested_by: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"sling_id": self.sling_id, "actions": self.actions, "requested_by": self.requested_by}
+
+
+@dataclass(frozen=True)
+class Partial:
+    """A blob that a receiver lacks: `offset` bytes of its `size` are there."""
+
+    digest: str
+    size: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """The answer of a receiver that needs blobs first, in blocks of at most `block_bytes`."""
+
+    blobs: tuple[Partial, ...]
+    block_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        blobs = [{"digest": blob.digest, "size": blob.size, "offset": blob.offset} for blob in self.blobs]
+        return {"state": "missing", "blobs": blobs, "block_bytes": self.block_bytes}
+
+
 # --- Reading what a peer sent ----------------------------------------------------------------------------------------
 
 
 def read_offer(document: Any) -> Offer:
-    """Turn JSON into an offer. Raises `MessageInvalid` or `manifest.ManifestInvalid`."""
+    """Turn JSON into an offer. Raises `MessageInvalid` or `bundles.ManifestInvalid`."""
     job = _object(document, "job")
     origin = _object(document, "origin")
     return Offer(
@@ -149,7 +183,7 @@ def read_offer(document: Any) -> Offer:
         retry_delay_seconds=_seconds(job, "retry_delay_seconds"),
         priority=_integer(job, "priority", least=-(2**31)),
         origin=Origin(
-            sling_id=str(_uuid(origin, "sling_id")),
+            sling_id=_sling_id(origin, "sling_id"),
             cluster_id=_text(origin, "cluster_id", 255),
             endpoint=_text(origin, "endpoint", 500),
         ),
@@ -160,7 +194,7 @@ def read_offer(document: Any) -> Offer:
 
 
 def read_result(document: Any) -> Result:
-    """Turn JSON into a result. Raises `MessageInvalid` or `manifest.ManifestInvalid`."""
+    """Turn JSON into a result. Raises `MessageInvalid` or `bundles.ManifestInvalid`."""
     attempts = document.get("attempts") if isinstance(document, dict) else None
     if not isinstance(attempts, list) or len(attempts) > _MAX_ATTEMPTS:
         raise MessageInvalid(f"attempts must be a list of up to {_MAX_ATTEMPTS} runs.")
@@ -178,9 +212,25 @@ def read_result(document: Any) -> Result:
     )
 
 
+def read_lacking(document: dict[str, Any]) -> Lacking:
+    """Turn the answer "missing" into what is missing. Raises `MessageInvalid`."""
+    listed = document.get("blobs")
+    if not isinstance(listed, list) or not listed:
+        raise MessageInvalid("blobs must be a list of what is missing.")
+    partials = tuple(
+        Partial(_text(blob, "digest", 64), _integer(blob, "size"), _integer(blob, "offset")) for blob in listed
+    )
+    return Lacking(partials, _integer(document, "block_bytes", least=1))
+
+
+def read_reached(document: dict[str, Any]) -> tuple[bool, int]:
+    """Turn the answer to a block into (is the blob complete, how many bytes are there). Raises `MessageInvalid`."""
+    return document.get("complete") is True, _integer(document, "offset")
+
+
 def _attempt(document: Any) -> AttemptReport:
     return AttemptReport(
-        instance=_text(document, "instance", 36),
+        instance=_sling_id(document, "instance"),
         instance_label=_text(document, "instance_label", 255),
         fence=_integer(document, "fence"),
         started_at=_instant(document, "started_at"),
@@ -231,6 +281,13 @@ def _uuid(document: Any, name: str) -> uuid.UUID:
         raise MessageInvalid(f"{name} must be a UUID.") from error
 
 
+def _sling_id(document: Any, name: str) -> str:
+    value = _text(document, name, 36)
+    if not identity.VALID_ID.fullmatch(value):
+        raise MessageInvalid(f"{name} must be a sling id.")
+    return value
+
+
 def _instant(document: dict[str, Any], name: str) -> str:
     value = _text(document, name, 40)
     try:
@@ -250,3 +307,11 @@ def _paths(document: dict[str, Any], name: str) -> tuple[str, ...]:
         return tuple(paths.validate(path) for path in listed)
     except paths.PathInvalid as error:
         raise MessageInvalid(f"{name}: {error}") from error
+
+
+def read_switch(document: Any) -> Switch:
+    """Turn JSON into a switch. Raises `MessageInvalid`."""
+    actions = _object(document, "actions")
+    if not actions or len(actions) > 1000 or not all(isinstance(action, str) for action in actions.values()):
+        raise MessageInvalid("actions must map topics to what to do.")
+    return Switch(_sling_id(document, "sling_id"), actions, _text(document, "requested_by", 150))

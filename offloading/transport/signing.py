@@ -22,10 +22,14 @@ _NONCE_BYTES = 24
 
 
 class Refused(Exception):
-    """A request that must not be believed. `error` is a constant for programs, `remedy` says to people what to do."""
+    """A request that is not to be carried out.
 
-    def __init__(self, error: str, reason: str, remedy: str, status: int = 401) -> None:
-        super().__init__(reason)
+    `error` is a constant for programs and `reason` a constant sentence, so that refusals can be counted; what is
+    special about this one is in `detail`, and `remedy` says to people what to do.
+    """
+
+    def __init__(self, error: str, reason: str, remedy: str, *, detail: str = "", status: int = 401) -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
         self.error, self.reason, self.remedy, self.status = error, reason, remedy, status
 
 
@@ -33,7 +37,7 @@ class _Stale(exceptions.InvalidSignature):
     pass
 
 
-class _Verifier(rfc9421.HTTPMessageVerifier):  # type: ignore[misc]
+class _Verifier(rfc9421.HTTPMessageVerifier):
     """Checks `created` against a clock that is given, and tells a stale signature apart: the remedy differs."""
 
     def __init__(self, *, key: ed25519.Ed25519PublicKey, sling_id: str, now: datetime.datetime, seconds: int) -> None:
@@ -90,7 +94,7 @@ def verify(
     `clock_seconds` is how far `created` may be from `now`, before and after.
     """
     sling_id = message.headers.get("x-instance-id", "")
-    refusal = Refused("unknown-key", f"No key is known for {sling_id}", "Connect the two installations first.")
+    refusal = Refused("unknown-instance", "No key is known for the instance", "Connect the two installations first.")
     for key in keys:
         try:
             verifier = _Verifier(key=key, sling_id=sling_id, now=now, seconds=clock_seconds)
@@ -107,14 +111,15 @@ def _verify_with(verifier: _Verifier, message: Message, body: bytes) -> str:
         results = verifier.verify(message, expect_tag=TAG, require_components=COVERED)
     except _Stale as error:
         remedy = f"Set the clocks of the two machines: they may differ by {verifier.seconds} seconds."
-        raise Refused("stale", f"The signature is not from now ({error})", remedy) from error
+        raise Refused("stale", "The signature is not from now", remedy, detail=str(error)) from error
     except exceptions.HTTPMessageSignaturesException as error:
         remedy = "Compare the public keys that the two instances show, and the endpoint that the request was sent to."
-        raise Refused("bad-signature", f"The signature does not fit ({error})", remedy) from error
+        raise Refused("bad-signature", "The signature does not fit", remedy, detail=str(error)) from error
     _check_body(verifier, message, results, body)
     nonce = results[0].nonce
     if len(results) != 1 or not nonce or len(nonce) > MAX_NONCE:
-        raise Refused("bad-signature", f"One signature with a nonce of up to {MAX_NONCE} characters is wanted", "")
+        remedy = f"Sign once, with a nonce of up to {MAX_NONCE} characters."
+        raise Refused("bad-signature", "The signature has no good nonce", remedy)
     return str(nonce)
 
 

@@ -70,7 +70,7 @@ def test_other_body_is_noticed_as_such():
 
 def test_key_of_somebody_else_is_refused():
     assert refusal(signed_message(key=ed25519.Ed25519PrivateKey.generate())) == ("bad-signature", 401)
-    assert refusal(signed_message(), keys=()) == ("unknown-key", 401)
+    assert refusal(signed_message(), keys=()) == ("unknown-instance", 401)
 
 
 @pytest.mark.parametrize(("seconds", "is_stale"), [(-31, True), (-30, False), (30, False), (31, True)])

@@ -1,0 +1,78 @@
+"""The machine endpoints below /bin/receive: offers, blobs, results, switches. One thin view each behind gate.py.
+
+docs/reference/transport.md describes them as they are spoken. None is for people, and none needs a session.
+"""
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from content import blobs
+from offloading.transport import copies, gate, messages, results, signing, switches
+
+# A block may be larger than our own setting: the sender goes by the smaller of the two, but not before it asked.
+_MOST_BLOCK_BYTES = 64 * 1024 * 1024
+
+
+def _document_bytes() -> int:
+    return gate.DOCUMENT_BYTES
+
+
+def _block_bytes() -> int:
+    return max(_MOST_BLOCK_BYTES, int(settings.OFFLOADING_TRANSPORT_BLOCK_BYTES))
+
+
+@gate.signed("POST", _document_bytes)
+def offer(call: gate.Call, request: HttpRequest) -> HttpResponse:
+    """Take in a job: "missing", "queued", or "fenced" if a newer copy is here."""
+    try:
+        lacking = copies.accept(messages.read_offer(call.document()), caller=call.caller)
+    except copies.TooLate as error:
+        return JsonResponse({"state": "fenced", "reason": str(error)}, status=409)
+    return JsonResponse(lacking.to_json() if lacking else {"state": "queued"})
+
+
+@gate.signed("PUT", _block_bytes)
+def blob(call: gate.Call, request: HttpRequest, digest: str) -> HttpResponse:
+    """Take in a block of a blob, verified by its digest when the last one came."""
+    offset, size = _number(request, "offset"), _number(request, "size")
+    if not blobs.missing([digest]):
+        return JsonResponse({"offset": size, "complete": True})
+    if offset + len(call.body) > size or size > settings.OFFLOADING_UPLOAD_BYTES:
+        remedy = f"A blob has at most {settings.OFFLOADING_UPLOAD_BYTES} bytes (OFFLOADING_UPLOAD_BYTES)."
+        raise signing.Refused("too-large", "A block or blob is too large", remedy, detail=digest, status=413)
+    try:
+        reached = blobs.append(digest, offset, call.body)
+        if reached == size:
+            blobs.complete(digest, size)
+    except blobs.OffsetMismatch as error:
+        return JsonResponse({"offset": error.expected, "complete": False}, status=409)
+    except blobs.DigestMismatch as error:
+        raise signing.Refused(
+            "blob-mismatch", "A blob is not what was announced", "Send it again.", detail=str(error), status=400
+        ) from error
+    return JsonResponse({"offset": reached, "complete": reached == size})
+
+
+@gate.signed("POST", _document_bytes)
+def result(call: gate.Call, request: HttpRequest) -> HttpResponse:
+    """Take in a result: "missing", "applied", or "fenced" if it is kept aside."""
+    answer = results.receive(messages.read_result(call.document()), caller=call.caller)
+    if isinstance(answer, messages.Lacking):
+        return JsonResponse(answer.to_json())
+    if answer.reason:
+        return JsonResponse({"state": "fenced", "reason": answer.reason}, status=409)
+    return JsonResponse({"state": "applied"})
+
+
+@gate.signed("POST", _document_bytes)
+def switch(call: gate.Call, request: HttpRequest) -> HttpResponse:
+    """Switch topics on an instance of this cluster, because a person at the caller asked for it."""
+    switches.receive(messages.read_switch(call.document()), caller=call.caller)
+    return JsonResponse({"state": "applied"})
+
+
+def _number(request: HttpRequest, name: str) -> int:
+    value = request.GET.get(name, "")
+    if not value.isascii() or not value.isdigit() or len(value) > 18:
+        raise messages.MessageInvalid(f"The query needs {name}, a whole number.")
+    return int(value)
