@@ -179,7 +179,7 @@ def _view(entry: Any) -> nodes.NodeView:
     try:
         path = paths.validate(entry["path"])
         binaries = {
-            values.validate_name(name): nodes.BinaryRef(files.checked(ref["digest"]), int(ref["size"]))
+            values.validate_name(name): nodes.BinaryRef(files.checked(ref["digest"]), _size(ref["size"]))
             for name, ref in entry["binaries"].items()
         }
         given = {name: value for name, value in values.validate(entry["properties"]).items() if value is not None}
@@ -191,3 +191,9 @@ def _view(entry: Any) -> nodes.NodeView:
     if path == paths.ROOT:
         raise ManifestInvalid("The root '/' is not a node. Send the nodes below it.")
     return nodes.NodeView(path, primary_type, given, binaries, 0)
+
+
+def _size(given: Any) -> int:
+    if isinstance(given, bool) or not isinstance(given, int) or given < 0:
+        raise ValueError(f"{given!r} is no size in bytes")
+    return given

@@ -28,6 +28,8 @@ class Plan:
     removed: tuple[str, ...] = ()
     created: Mapping[str, nodes.Tree] = field(default_factory=dict)
     edited: Mapping[str, Edit] = field(default_factory=dict)
+    # Those of `created` that are wanted only to put others under: if there is a node, whatever it is, it will do.
+    implied: frozenset[str] = frozenset()
 
 
 def difference(before: nodes.NodeView, after: nodes.NodeView) -> Edit:
@@ -63,9 +65,7 @@ def carry_out(plan: Plan, *, by: str, user_data: str = "") -> None:
     fresh = {path: part for path, part in plan.created.items() if path not in there}
     for path, whole in nodes.assemble(fresh).items():
         services.create_tree(path=path, tree=whole, by=by, user_data=user_data)
-    known = {path: Edit(part.properties, part.binaries, part.primary_type) for path, part in plan.created.items()}
-    edits = {path: known[path] for path in sorted(there)} | dict(plan.edited)
-    for path, edit in edits.items():
+    for path, edit in (_edits_of(plan.created, there - plan.implied) | dict(plan.edited)).items():
         services.set_properties(
             path=path,
             properties=edit.properties,
@@ -74,3 +74,9 @@ def carry_out(plan: Plan, *, by: str, user_data: str = "") -> None:
             by=by,
             user_data=user_data,
         )
+
+
+def _edits_of(created: Mapping[str, nodes.Tree], there: set[str]) -> dict[str, Edit]:
+    return {
+        path: Edit(part.properties, part.binaries, part.primary_type) for path, part in created.items() if path in there
+    }

@@ -105,6 +105,7 @@ class Session:
         for known in (self._written, self._base):
             for other in [other for other in known if other == stored or paths.is_below(other, stored)]:
                 del known[other]
+                self._implied.discard(other)
         if is_stored:
             self._removed = [other for other in self._removed if not paths.is_below(other, stored)] + [stored]
 
@@ -216,11 +217,9 @@ class Session:
                 blobs.store(file)
 
     def _plan(self) -> plan.Plan:
-        created = {path: plan.tree(view) for path, view in self._written.items() if path not in self._base}
-        # What somebody else created meanwhile is as good, where all that was wanted was something to put nodes under.
-        there = services.existing(self._implied)
         return plan.Plan(
             removed=tuple(self._removed),
-            created={path: part for path, part in created.items() if path not in there},
+            created={path: plan.tree(view) for path, view in self._written.items() if path not in self._base},
             edited={path: plan.difference(base, self._written[path]) for path, base in self._base.items()},
+            implied=frozenset(self._implied),
         )
