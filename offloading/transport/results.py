@@ -58,8 +58,10 @@ def _sent(result: messages.Result) -> Transfer | None:
 
 def _require_target(sent: Transfer, caller: str) -> None:
     """The result may come from any instance of the cluster that the job was sent to."""
-    cluster = topology.current_view().cluster_of(sent.peer)
-    if caller != sent.peer and caller not in {each.sling_id for each in (cluster.instances if cluster else ())}:
+    view = topology.current_view()
+    expected, actual = view.cluster_of(sent.peer), view.cluster_of(caller)
+    is_sibling = expected is not None and actual is not None and expected.id == actual.id
+    if caller != sent.peer and not is_sibling:
         raise signing.Refused("not-the-target", "The job was sent to another cluster", "Leave it alone.", status=403)
 
 
