@@ -8,6 +8,7 @@ import threading
 import time
 
 from django.conf import settings
+from django.db import connection
 
 from topology import election, identity, listeners, services
 from topology.assembly import members
@@ -105,3 +106,4 @@ def run(stop: threading.Event) -> None:
         bell.wait(max(heart.rest_seconds(), 0.2))
     bell.close()
     heart.delivery.stop(timeout=settings.OFFLOADING_HEARTBEAT_SECONDS)
+    connection.close()

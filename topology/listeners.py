@@ -9,7 +9,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 
 from topology import signals, snapshot
 from topology.events import EventType as EventType
@@ -61,6 +61,7 @@ class Delivery:
         while (event := self._events.get()) is not None:
             close_old_connections()
             self.tell_all(event)
+        connection.close()
 
     def tell_all(self, event: TopologyEvent) -> None:
         """Call every listener that this event is for, then send the signal."""

@@ -46,8 +46,8 @@ class Outage:
 
     def attempt(self, act: Callable[[], object]) -> bool:
         """Do `act`; return False if the database was unreachable. Other errors are logged, and the loop goes on."""
-        close_old_connections()
         try:
+            close_old_connections()
             act()
         except (OperationalError, InterfaceError):
             if not self._is_out:

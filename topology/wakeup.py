@@ -92,6 +92,9 @@ class Listener(threading.Thread):
     def stop(self) -> None:
         """End the thread and wait for it; safe to call twice."""
         self._ending.set()
+        if self._socket and self.is_alive():
+            # Nothing to say, only to end its patience.
+            self._socket.sendto(b"", self.address)
         if self.is_alive():
             self.join(2 * _PATIENCE_SECONDS)
         if self._socket:

@@ -1,7 +1,7 @@
 """The agent's side of the connectors: announces this installation at every configured address, over and over.
 
-After org.apache.sling.discovery.base.connectors.ping.TopologyConnectorClient. A thread for each address, so that one that
-does not answer delays no other. What the answer means for the topology, `registry` and `services` know.
+After org.apache.sling.discovery.base.connectors.ping.TopologyConnectorClient. A thread for each address, so that one
+that does not answer delays no other. What the answer means for the topology, `registry` and `services` know.
 """
 
 import logging
@@ -139,12 +139,11 @@ class Connector:
 
 
 def _trouble(error: urllib3.exceptions.HTTPError) -> str:
-    if isinstance(error, urllib3.exceptions.TimeoutError) and not isinstance(
-        error, urllib3.exceptions.NewConnectionError
-    ):
-        return "no answer in time"
+    # The first is a kind of the second.
     if isinstance(error, urllib3.exceptions.NewConnectionError):
         return "cannot connect"
+    if isinstance(error, urllib3.exceptions.TimeoutError):
+        return "no answer in time"
     return f"no proper answer: {type(error).__name__}"
 
 
@@ -162,6 +161,8 @@ def run(stop: threading.Event) -> None:
         bell.wait(settings.OFFLOADING_CONNECTOR_PING_SECONDS)
     for thread in threads:
         thread.join(timeout=3)
+    bell.close()
+    connection.close()
 
 
 def _clear_away() -> None:
@@ -183,9 +184,11 @@ def _keep(connector: Connector, stop: threading.Event) -> None:
         has_news.clear()
         connector.ping(forced=forced)
 
-    listeners.register(f"connector {connector.url}", hear)
+    name = f"connector {connector.url}"
+    listeners.register(name, hear)
     while not stop.is_set():
         outage.attempt(ping)
         bell.wait(settings.OFFLOADING_CONNECTOR_PING_SECONDS)
+    listeners.unregister(name)
     outage.attempt(connector.disconnect)
     connection.close()

@@ -1,7 +1,7 @@
 """How a message travels: signed and encrypted if there is a shared key, in the clear if there is none.
 
-Server and client wrap and unwrap their messages here alone, so both directions obey the same rules. The rules themselves
-are in `trust`; who may speak in the clear, in `allowlist`.
+Server and client wrap and unwrap their messages here alone, so both directions obey the same rules. The rules
+themselves are in `trust`; who may speak in the clear, in `allowlist`.
 """
 
 import time

@@ -1,8 +1,8 @@
 """The address that other installations announce themselves to.
 
 After org.apache.sling.discovery.base.connectors.ping.TopologyConnectorServlet: PUT announces and is answered with our
-announcement, DELETE takes it back. Whoever is not allowed sees 404, as if there were nothing here; people find the reason
-in the Topology Browser.
+announcement, DELETE takes it back. Whoever is not allowed sees 404, as if there were nothing here; people find the
+reason in the Topology Browser.
 """
 
 import gzip
