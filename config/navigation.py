@@ -7,7 +7,7 @@ from django.urls import NoReverseMatch, reverse
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the rail. `key` is the first part of the addresses it stands for, and so tells where one is."""
+    """One line of the rail. `key` is the letter that leads there, where it has one (templates/ui/_keys.html)."""
 
     label: str
     url_name: str
@@ -16,14 +16,14 @@ class Entry:
 
 
 ENTRIES = (
-    Entry("Topology", "topology:cluster-list", "topology", "server-stack"),
-    Entry("Offloading", "offloading:topic-list", "offloading", "arrows-right-left"),
-    Entry("Jobs", "offloading:job-list", "jobs", "bolt"),
-    Entry("Queues", "offloading:queue-list", "queues", "queue-list"),
-    Entry("Replication", "offloading:agent-list", "replication", "paper-airplane"),
-    Entry("Workflow", "workflow:workflow-list", "workflow", "rectangle-group"),
-    Entry("Assets", "dam:root", "assets", "photo"),
-    Entry("Audit", "audit:entry-list", "audit", "clipboard-document-list"),
+    Entry("Topology", "topology:cluster-list", "t", "server-stack"),
+    Entry("Offloading", "offloading:topic-list", "o", "arrows-right-left"),
+    Entry("Jobs", "offloading:job-list", "j", "bolt"),
+    Entry("Queues", "offloading:queue-list", "q", "queue-list"),
+    Entry("Replication", "offloading:agent-list", "", "paper-airplane"),
+    Entry("Workflow", "workflow:workflow-list", "w", "rectangle-group"),
+    Entry("Assets", "dam:root", "a", "photo"),
+    Entry("Audit", "audit:entry-list", "", "clipboard-document-list"),
 )
 
 
@@ -33,18 +33,20 @@ class Link:
 
     label: str
     url: str
+    key: str
     icon: str
     is_current: bool
 
 
 def links(path: str) -> list[Link]:
-    """Return the entries whose addresses exist, with the one that `path` lies below marked."""
-    section = path.strip("/").partition("/")[0]
-    found = []
-    for entry in ENTRIES:
-        try:
-            url = reverse(entry.url_name)
-        except NoReverseMatch:
-            continue
-        found.append(Link(label=entry.label, url=url, icon=entry.icon, is_current=entry.key == section))
-    return found
+    """Return the entries whose addresses exist; the one that `path` lies below, most exactly, is marked."""
+    found = [(entry, url) for entry in ENTRIES if (url := _address(entry.url_name))]
+    current = max((url for _, url in found if path.startswith(url)), key=len, default="")
+    return [Link(entry.label, url, entry.key, entry.icon, is_current=url == current) for entry, url in found]
+
+
+def _address(url_name: str) -> str:
+    try:
+        return reverse(url_name)
+    except NoReverseMatch:
+        return ""

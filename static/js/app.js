@@ -1,5 +1,6 @@
 // Starts the small modules of a page. Each does one thing, and every page works without all of them.
 
+import { startChoices } from "./choices.js";
 import { startDialogs } from "./dialogs.js";
 import { startKeys } from "./keys.js";
 import { startLive } from "./live.js";
@@ -8,6 +9,7 @@ import { startTimes } from "./times.js";
 import { startToasts } from "./toasts.js";
 
 startToasts();
+startChoices();
 startDialogs();
 startTheme();
 startTimes();

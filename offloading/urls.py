@@ -1,0 +1,32 @@
+"""Addresses of the Offloading Browser, the jobs and the replication agents, and the one that Granite's clients know."""
+
+from django.urls import path
+from django.views.generic import RedirectView
+
+from offloading.views import granite, instances, jobs, replication, topics
+
+app_name = "offloading"
+GRANITE = "libs/granite/offloading/content/view"
+urlpatterns = [
+    # Topics
+    path("offloading/", topics.topic_list, name="topic-list"),
+    path("offloading/switch/", topics.topic_switch, name="topic-switch"),
+    path("offloading/instances/<str:sling_id>/", instances.instance_detail, name="instance-detail"),
+    # Jobs
+    path("offloading/jobs/", jobs.job_list, name="job-list"),
+    path("offloading/jobs/<uuid:job_id>/", jobs.job_detail, name="job-detail"),
+    path("offloading/jobs/<uuid:job_id>/retry/", jobs.job_retry, name="job-retry"),
+    # Replication
+    path("offloading/replication/", replication.agent_list, name="agent-list"),
+    path(
+        "offloading/replication/transfers/<int:transfer_id>/retry/", replication.transfer_retry, name="transfer-retry"
+    ),
+    # Granite
+    path(f"{GRANITE}.html", RedirectView.as_view(pattern_name="offloading:topic-list")),
+    path(f"{GRANITE}/views/wrapper/items/servletComponentPlaceholder.list.json", granite.topics, name="granite-topics"),
+    path(
+        f"{GRANITE}/views/wrapper/items/servletComponentPlaceholder.config.html",
+        granite.configure,
+        name="granite-config",
+    ),
+]
