@@ -44,17 +44,17 @@ def partial_path(digest: str) -> Path:
 @contextlib.contextmanager
 def incoming(source: BinaryIO | Iterable[bytes]) -> Iterator[tuple[Path, str, int]]:
     """Write a stream into a durable temporary file; give its path, digest and size. Removed unless placed."""
-    folder = _made(_root() / "tmp")
-    descriptor, name = tempfile.mkstemp(dir=folder)
+    descriptor, name = tempfile.mkstemp(dir=_made(_root() / "tmp"))
     path = Path(name)
     try:
-        digest, size = hashlib.sha256(), 0
         with open(descriptor, "wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # ends with the process, however it ends: then it may be swept
+            digest, size = hashlib.sha256(), 0
             for chunk in _chunks(source):
                 digest.update(chunk)
                 size += file.write(chunk)
             _sync(file)
-        yield path, digest.hexdigest(), size
+            yield path, digest.hexdigest(), size
     finally:
         path.unlink(missing_ok=True)
 
@@ -96,8 +96,8 @@ def sweep(min_age: timedelta) -> int:
     removed = 0
     for folder in ("tmp", "partial"):
         for path in _older(_root() / folder, min_age):
-            path.unlink(missing_ok=True)
-            removed += 1
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                removed += _remove_if_free(file, path)
     return removed
 
 
@@ -107,7 +107,7 @@ def stored(min_age: timedelta) -> Iterator[dict[str, int]]:
         return
     for folder in sorted(_root().iterdir()):
         if _SHARD.fullmatch(folder.name):
-            found = {folder.name + path.name: path.stat().st_size for path in _older(folder, min_age)}
+            found = {folder.name + path.name: size for path, size in _older(folder, min_age).items()}
             yield {digest: size for digest, size in found.items() if _DIGEST.fullmatch(digest)}
 
 
@@ -130,17 +130,26 @@ def _chunks(source: BinaryIO | Iterable[bytes]) -> Iterator[bytes]:
         yield chunk
 
 
-def _older(folder: Path, min_age: timedelta) -> list[Path]:
+def _older(folder: Path, min_age: timedelta) -> dict[Path, int]:
+    """Return the files of a folder that were last written to before `min_age`, with their sizes."""
     # One machine's clock on both sides, and only to leave alone what is being written just now.
     latest = time.time() - min_age.total_seconds()
-    if not folder.is_dir():
-        return []
-    found = []
-    for path in folder.iterdir():
+    found: dict[Path, int] = {}
+    for path in folder.iterdir() if folder.is_dir() else ():
         with contextlib.suppress(FileNotFoundError):  # its writer was quicker than this walk
-            if path.stat().st_mtime <= latest:
-                found.append(path)
+            status = path.stat()
+            if status.st_mtime <= latest:
+                found[path] = status.st_size
     return found
+
+
+def _remove_if_free(file: BinaryIO, path: Path) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    path.unlink(missing_ok=True)
+    return True
 
 
 def _is_same_file(file: BinaryIO, path: Path) -> bool:

@@ -18,8 +18,9 @@ def nobody_listens(monkeypatch):
 @pytest.fixture(autouse=True)
 def empty_tree(request, nobody_listens):
     """Begin without the nodes that other apps install with their migrations."""
-    if marker := request.node.get_closest_marker("django_db"):
-        is_committed = marker.kwargs.get("transaction") or "in_threads" in request.fixturenames
+    marker = request.node.get_closest_marker("django_db")
+    is_committed = "in_threads" in request.fixturenames or (marker and marker.kwargs.get("transaction"))
+    if marker or is_committed:
         request.getfixturevalue("transactional_db" if is_committed else "db")
         models.Binary.objects.all().delete()
         models.Node.objects.all().delete()

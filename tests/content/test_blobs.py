@@ -1,6 +1,9 @@
 import hashlib
 import io
 import os
+import signal
+import subprocess
+import sys
 import time
 from datetime import timedelta
 
@@ -159,6 +162,36 @@ def test_crash_leftovers_go_when_they_are_old(settings):
     make_old(root / "partial" / DIGEST)
     blobs.collect_garbage(HOUR)
     assert all_files(settings) == [root / "tmp" / "writing"]
+
+
+def test_a_slow_upload_is_not_taken_for_a_leftover():
+    def slow():
+        yield DATA[:10]
+        blobs.collect_garbage(AT_ONCE)
+        yield DATA[10:]
+
+    assert blobs.store(slow()).digest == DIGEST
+    assert blobs.file_path(DIGEST).read_bytes() == DATA
+
+
+def test_a_writer_killed_half_way_leaves_only_garbage(settings):
+    script = (
+        "import os, signal\n"
+        "from content import files\n"
+        "from django.conf import settings\n"
+        f"settings.configure(OFFLOADING_BLOBS={str(settings.OFFLOADING_BLOBS)!r})\n"
+        "def chunks():\n"
+        "    yield b'x' * 3_000_000\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "with files.incoming(chunks()): pass\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], cwd=settings.BASE_DIR, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(all_files(settings)) == 1
+    blobs.collect_garbage(HOUR)
+    assert len(all_files(settings)) == 1
+    blobs.collect_garbage(AT_ONCE)
+    assert all_files(settings) == []
 
 
 def test_a_file_whose_row_was_rolled_back_is_adopted_then_collected(settings):
