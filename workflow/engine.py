@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from content.session import Session
-from offloading.jobs import manager
+from offloading.jobs import ids, manager
 from offloading.jobs.consumers import RunningJob
 from offloading.models import Job, JobState
 from workflow import catalog, definition, history, processes, signals
@@ -247,19 +247,12 @@ def _leave_waiting(workflow: Workflow, *, node_id: str, result_id: str, action: 
 def _locked(workflow_id: uuid.UUID) -> Workflow:
     """Lock the instance after the jobs it depends on. Raises Workflow.DoesNotExist."""
     seen = Workflow.objects.get(pk=workflow_id)
-    job_ids = [job_id for job_id in (seen.job_id, _as_job_id(seen.external_id)) if job_id]
+    job_ids = [job_id for job_id in (seen.job_id, ids.parse(seen.external_id)) if job_id]
     list(Job.objects.select_for_update().filter(pk__in=job_ids).order_by("id"))
     workflow = Workflow.objects.select_for_update().get(pk=workflow_id)
     if (workflow.job_id, workflow.external_id) != (seen.job_id, seen.external_id):
         raise ActionRefused("The workflow has just moved on. Look at it again.")
     return workflow
-
-
-def _as_job_id(external_id: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(external_id)
-    except ValueError:
-        return None  # an external step of another kind
 
 
 def _abandon(workflow: Workflow) -> None:

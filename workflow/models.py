@@ -1,9 +1,9 @@
 """Workflow instances and their history. Models (the definitions) are content nodes, not rows."""
 
-import uuid
-
 from django.db import models
 from django.db.models.functions import Now
+
+from offloading.jobs import ids
 
 
 class WorkflowState(models.TextChoices):
@@ -16,7 +16,8 @@ class WorkflowState(models.TextChoices):
 class Workflow(models.Model):
     """One workflow instance. A failed step leaves it RUNNING with `failure_message` set, until retried or ended."""
 
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    # UUIDv7: in the order of their start, which lists and their pages go by.
+    id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
     model_path = models.CharField(max_length=2000)
     model_title = models.CharField(max_length=255)
     # The definition as it was at the start: a changed model does not change what already runs.
@@ -62,7 +63,7 @@ class Workflow(models.Model):
                 name="workflow_waited_for",
                 condition=models.Q(state="RUNNING") & ~models.Q(external_id=""),
             ),
-            models.Index(fields=["state", "-started_at"], name="workflow_listed"),
+            models.Index(fields=["state", "-id"], name="workflow_listed"),
         ]
 
     def __str__(self) -> str:

@@ -5,9 +5,11 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
+from content import bundles
 from content import services as content
-from offloading.jobs import manager
+from offloading.jobs import ids, manager
 from offloading.models import Job
+from offloading.transport import copies, messages
 from tests.workflow import steps
 from topology.models import View
 from workflow import engine, offloaded, poller, processes
@@ -366,19 +368,24 @@ def test_external_step_inside_an_offloaded_workflow_is_refused(offload, instance
 
 @pytest.fixture
 def copy(instance):
-    """Put a job here as it arrives from another installation, with the given nodes as its payload."""
+    """Let a job arrive from another installation, with the given nodes of this one as what came with it."""
 
     def copy(model, payload, shipped=()):
-        job = manager.add_job(
-            engine.OFFLOADING_TOPIC, {offloaded.MODEL: model, offloaded.PAYLOAD: payload, "initiator": "anna"}
+        offer = messages.Offer(
+            job_id=ids.uuid7(),
+            fence=1,
+            topic=engine.OFFLOADING_TOPIC,
+            title="",
+            properties={offloaded.MODEL: model, offloaded.PAYLOAD: payload, "initiator": "anna"},
+            retries=3,
+            retry_delay_seconds=2.0,
+            priority=0,
+            origin=messages.Origin(sling_id="far", cluster_id="far-cluster", endpoint="http://far:4502/"),
+            entries=bundles.describe(list(shipped)),
+            outputs=(payload,),
         )
-        Job.objects.filter(pk=job.id).update(origin="far-away", origin_fence=1)
-        root = f"/var/offloading/{job.id}"
-        content.ensure_folder(path=root, by="transport")
-        for path in shipped:
-            content.ensure_folder(path=content.paths.parent(root + path), by="transport")
-            content.copy_node(path=path, destination=root + path, by="transport")
-        return job
+        assert copies.accept(offer, caller="far") is None
+        return Job.objects.get(pk=offer.job_id)
 
     return copy
 
