@@ -58,7 +58,7 @@ def _work(drain: threading.Event, stop: threading.Event, listener: wakeup.Listen
         for thread in threads:
             if not thread.is_alive():
                 # Whatever the reason: an agent without one of its parts must not look alive. A new one is started.
-                logger.error("agent's thread ended", extra={"thread": thread.name})
+                logger.error("agent's thread ended", extra={"loop": thread.name})
                 return 1
     dispatcher.wake()
     feeding.join()
@@ -80,6 +80,6 @@ def _guarded(name: str, loop: Loop, stop: threading.Event) -> None:
     try:
         loop(stop)
     except Exception:
-        logger.exception("agent's thread failed", extra={"thread": name})
+        logger.exception("agent's thread failed", extra={"loop": name})
     finally:
         connections.close_all()

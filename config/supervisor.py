@@ -54,6 +54,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Keep the children going until SIGTERM; stop them in order; return the exit code."""
+        processes.name("runinstance")
         processes.end_forks_with_parent()
         connections.close_all()
         signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
@@ -109,7 +110,7 @@ class Supervisor:
             if child is self._agent and code == agent.CANNOT_RUN:
                 self._exit_code = code
                 return
-            logger.warning("process ended, starting it anew", extra={"process": child.name, "exit": code})
+            logger.warning("process ended, starting it anew", extra={"child": child.name, "exit": code})
             child.start_at = time.monotonic() + child.backoff.pause()
             if child is self._agent:
                 # Workers would go on with jobs that the new run takes back: they end first.
@@ -169,7 +170,7 @@ def _fork(child: Child) -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
         code = child.main()
     except Exception:
-        logger.exception("process failed", extra={"process": child.name})
+        logger.exception("process failed", extra={"child": child.name})
     finally:
         logging.shutdown()
         os._exit(code)

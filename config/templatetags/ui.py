@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from urllib.parse import parse_qsl
@@ -10,12 +11,13 @@ from django import template
 from django.contrib.messages.storage.base import Message
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from heroicons.templatetags.heroicons import heroicon_mini
 
 from config import toasts
 
 register = template.Library()
+_BREAKS = re.compile(r"(?<=[./,_])(?=[^./,_])")
 
 
 @register.simple_block_tag
@@ -101,6 +103,12 @@ def ago(span: timedelta) -> str:
 def size(count: int | None) -> str:
     """Say a number of bytes: 0 bytes, 350.2 KB, 4.0 MB."""
     return "–" if count is None else filesizeformat(count)
+
+
+@register.filter
+def soft(name: str) -> str:
+    """Let a long name (a topic, a property, a path) break behind its dots, slashes and commas rather than anywhere."""
+    return format_html_join("", "{}<wbr>", ((part,) for part in _BREAKS.split(name)))
 
 
 @register.filter

@@ -219,13 +219,12 @@ class Dispatcher:
         while self._busy() and (left := deadline - time.monotonic()) > 0:
             self._write()
             self._listen(min(left, POLL_SECONDS))
-        for slot in self._busy():
+        for key, slot in list(self._slots.items()):
             if slot.claim is not None:
                 self._unwritten.append(partial(_give_back, slot.claim))
+                slot.claim = None
+                self._end_slot(key)
         self._write()
-        for key in list(self._slots):
-            self._slots[key].claim = None
-            self._end_slot(key)
 
     def _busy(self) -> list[Slot]:
         return [slot for slot in self._slots.values() if slot.claim is not None]

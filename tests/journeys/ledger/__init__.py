@@ -1,0 +1,1 @@
+"""An app for the journeys: a consumer whose every start and every effect can be counted afterwards."""
