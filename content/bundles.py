@@ -107,7 +107,7 @@ def apply_changes(found: Iterable[Change], *, root: str = "", by: str, user_data
         if change.kind == ChangeKind.REMOVED:
             removed.append(path)
         elif change.kind == ChangeKind.CREATED:
-            created[path] = plan.tree(_view(change.value))
+            created[path] = nodes.Tree.like(_view(change.value))
         else:
             edits[path].append(change)
     edited = {path: _edit(some) for path, some in edits.items()}

@@ -39,6 +39,11 @@ class Tree:
     binaries: Mapping[str, str] = field(default_factory=dict)
     children: Mapping[str, "Tree"] = field(default_factory=dict)
 
+    @classmethod
+    def like(cls, view: NodeView) -> "Tree":
+        """Return what creates such a node, without children."""
+        return cls(view.primary_type, view.properties, {name: ref.digest for name, ref in view.binaries.items()})
+
     def walk(self, path: str) -> list[tuple[str, "Tree"]]:
         """List every node with its path, as if this one stood at `path`; parents first."""
         found = [(path, self)]

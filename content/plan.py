@@ -17,9 +17,6 @@ class Edit:
     binaries: Mapping[str, str | None] = field(default_factory=dict)
     primary_type: str = ""
 
-    def __bool__(self) -> bool:
-        return bool(self.properties or self.binaries or self.primary_type)
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -44,11 +41,6 @@ def difference(before: nodes.NodeView, after: nodes.NodeView) -> Edit:
     new = {name: ref.digest for name, ref in after.binaries.items()}
     pointed = {name: new.get(name) for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)}
     return Edit(changed, pointed, after.primary_type if after.primary_type != before.primary_type else "")
-
-
-def tree(view: nodes.NodeView) -> nodes.Tree:
-    """Return what creates such a node, without children."""
-    return nodes.Tree(view.primary_type, view.properties, {name: ref.digest for name, ref in view.binaries.items()})
 
 
 @transaction.atomic

@@ -139,8 +139,8 @@ def set_properties(
     node = models.Node.objects.select_for_update(no_key=True).filter(path=normal).first()
     if node is None:
         raise NodeMissing(normal)
-    if expected_revision not in (None, node.revision):
-        raise RevisionConflict(normal, expected=expected_revision or 0, found=node.revision)
+    if expected_revision is not None and expected_revision != node.revision:
+        raise RevisionConflict(normal, expected=expected_revision, found=node.revision)
     changed = _merge(node, properties or {}) + _set_binaries(node, binaries or {})
     if primary_type not in ("", node.primary_type):
         node.primary_type = values.validate_type(primary_type)
@@ -168,7 +168,7 @@ def move_node(*, path: str, destination: str, by: str, user_data: str = "") -> N
         paths.validate(target + row.path.removeprefix(source))
     parent = _hold_parent(target)
     with _taken(target):
-        models.Node.objects.filter(pk__in=[row.pk for row in rows]).update(
+        models.Node.objects.subtree(source).update(
             path=Concat(Value(target), Substr("path", len(source) + 1)),
             depth=F("depth") + paths.depth(target) - paths.depth(source),
         )
@@ -183,12 +183,7 @@ def move_node(*, path: str, destination: str, by: str, user_data: str = "") -> N
 def copy_node(*, path: str, destination: str, by: str, user_data: str = "") -> list[NodeView]:
     """Copy a node with all below it; the bytes are shared. Raises NodeMissing, NodeExists, ParentMissing."""
     source, target = paths.validate(path), paths.validate(destination)
-    copied = {
-        target + view.path.removeprefix(source): Tree(
-            view.primary_type, view.properties, {name: ref.digest for name, ref in view.binaries.items()}
-        )
-        for view in read_subtree(source)
-    }
+    copied = {target + view.path.removeprefix(source): Tree.like(view) for view in read_subtree(source)}
     if not copied:
         raise NodeMissing(source)
     return create_tree(path=target, tree=nodes.assemble(copied)[target], by=by, user_data=user_data)
@@ -199,9 +194,9 @@ def remove_node(*, path: str, by: str, user_data: str = "") -> None:
     """Remove a node with all below it. Its bytes stay until the collector comes. Raises NodeMissing."""
     normal = paths.validate(path)
     rows = _lock_subtree(normal)
-    doomed = [row.pk for row in rows]
+    doomed = models.Node.objects.subtree(normal)
     models.Binary.objects.filter(node__in=doomed).delete()
-    models.Node.objects.filter(pk__in=doomed).delete()
+    doomed.delete()
     _tell("removed", normal, rows[0].primary_type, (), by=by, user_data=user_data)
 
 

@@ -219,7 +219,7 @@ class Session:
     def _plan(self) -> plan.Plan:
         return plan.Plan(
             removed=tuple(self._removed),
-            created={path: plan.tree(view) for path, view in self._written.items() if path not in self._base},
+            created={path: nodes.Tree.like(view) for path, view in self._written.items() if path not in self._base},
             edited={path: plan.difference(base, self._written[path]) for path, base in self._base.items()},
             implied=frozenset(self._implied),
         )
