@@ -6,6 +6,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from topology import services
+from topology.models import Announcement
 
 REFUSALS_SHOWN = 20
 
@@ -14,9 +15,11 @@ REFUSALS_SHOWN = 20
 def cluster_list(request: HttpRequest) -> HttpResponse:
     """Show every cluster, how it is reached, and what was refused."""
     view = services.current_view()
+    incoming = Announcement.objects.filter(inherited=False).order_by("receiver", "owner_id")
     context = {
         "view": view,
-        "connectors": [(row, view.get(row.sling_id), view.get(row.peer_id)) for row in services.connectors()],
+        "outgoing": [(row, view.get(row.sling_id), view.get(row.peer_id)) for row in services.connectors()],
+        "incoming": [(row, view.get(row.receiver), view.get(row.owner_id)) for row in incoming],
         "refusals": services.refusals()[:REFUSALS_SHOWN],
     }
     return _page_or_fragment(request, "topology/cluster_list.html", context)

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from offloading import exceptions
-from offloading.jobs import manager, states
+from offloading.jobs import distribution, manager, states
 from offloading.models import Job, JobState, Transfer
 from offloading.views import listing, story
 from offloading.views.fragments import page_or_fragment
@@ -44,7 +44,8 @@ def job_detail(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
     view = topology.current_view()
     attempts = list(job.attempts.order_by("fence", "started_at", "pk"))
     transfers = list(job.transfers.order_by("started_at", "pk"))
-    is_waiting = job.state == JobState.QUEUED
+    is_unassigned = job.state == JobState.QUEUED and not job.target
+    reasons = manager.explain(job, view) if is_unassigned else []
     context = {
         "job": job,
         "events": story.tell(job, attempts, transfers, _label(view, job.origin or job.application)),
@@ -53,7 +54,8 @@ def job_detail(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
         "bytes_out": _moved(transfers, Transfer.Direction.OUT),
         "bytes_back": _moved(transfers, Transfer.Direction.BACK),
         "target": _label(view, job.target),
-        "reasons": manager.explain(job, view) if is_waiting and not job.target else [],
+        "reasons": reasons,
+        "can_be_enabled": any(reason.text != distribution.NO_CONSUMER for reason in reasons),
         "can_retry": job.state in states.FINAL and not job.origin,
         "crumbs": [("Jobs", reverse("offloading:job-list")), (str(job.id), "")],
     }

@@ -1,6 +1,7 @@
 // Toasts of HTMX answers: the event "toast" of the header HX-Trigger (config/toasts.py) becomes what a page without
 // scripting shows from Django's messages. One with an Undo stays longer; none leaves while the pointer or focus is on it.
 
+const MOST = 3;
 const SECONDS = 6;
 const SECONDS_WITH_UNDO = 15;
 
@@ -9,6 +10,7 @@ export function startToasts() {
   for (const toast of region.querySelectorAll(".toast")) arm(toast);
   document.body.addEventListener("toast", (event) => {
     for (const said of event.detail.toasts) region.append(build(said));
+    for (const old of [...region.children].slice(0, -MOST)) old.remove();
   });
   document.body.addEventListener("htmx:sendError", () => region.append(build(unreachable())));
   document.body.addEventListener("htmx:responseError", (event) => region.append(build(failed(event.detail.xhr))));
@@ -28,7 +30,8 @@ function build({ text, tone, undo_url: undo, undo_fields: fields }) {
     if (icon.dataset.tone === tone) toast.prepend(icon.content.firstElementChild);
     icon.remove();
   }
-  toast.querySelector("p").textContent = text;
+  // A topic or path may break behind its slashes and dots.
+  for (const part of text.split(/(?<=[./])(?=[^./\s])/)) toast.querySelector("p").append(part, document.createElement("wbr"));
   const form = toast.querySelector("form");
   if (undo) {
     form.setAttribute("action", undo);
