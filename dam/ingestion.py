@@ -8,7 +8,7 @@ the transaction begins: a slow upload holds no lock.
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import BinaryIO
+from typing import IO
 
 from django.conf import settings
 from django.db import transaction
@@ -55,7 +55,7 @@ class AssetMissing(Exception):
         super().__init__(f"The library has no {path}. It may have been moved or removed: look at its folder.")
 
 
-def create_asset(*, folder: str, name: str, stream: BinaryIO, by: str) -> str:
+def create_asset(*, folder: str, name: str, stream: IO[bytes], by: str) -> str:
     """Store an original as a new asset and return its path; the launchers start its processing.
 
     Raises paths.PathInvalid, UploadRefused, UploadTooLarge, AssetExists, AssetMissing (of the folder).
@@ -71,7 +71,19 @@ def create_asset(*, folder: str, name: str, stream: BinaryIO, by: str) -> str:
     return path
 
 
-def replace_original(*, path: str, stream: BinaryIO, by: str) -> None:
+def put_asset(*, folder: str, name: str, stream: IO[bytes], by: str, is_replacing: bool = False) -> str:
+    """Create an asset or, if `is_replacing`, give the one of that name another original. `stream` can be rewound."""
+    try:
+        return create_asset(folder=folder, name=name, stream=stream, by=by)
+    except AssetExists as exists:
+        if not (is_replacing and exists.is_replaceable):
+            raise
+        stream.seek(0)
+        replace_original(path=exists.path, stream=stream, by=by)
+        return exists.path
+
+
+def replace_original(*, path: str, stream: IO[bytes], by: str) -> None:
     """Give an asset another original; renditions of the old one go at once, work on it ends.
 
     Raises AssetMissing, UploadRefused, UploadTooLarge.
@@ -178,7 +190,7 @@ def _mime_type(path: str) -> str:
     return media.by_name(paths.name(path))
 
 
-def _bounded(stream: BinaryIO, name: str) -> Iterator[bytes]:
+def _bounded(stream: IO[bytes], name: str) -> Iterator[bytes]:
     """Pass the stream on while it is neither empty nor too large."""
     limit = settings.OFFLOADING_UPLOAD_BYTES
     total = 0
