@@ -3,6 +3,9 @@
 docs/reference/transport.md describes them as they are spoken. None is for people, and none needs a session.
 """
 
+import hashlib
+import re
+
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
@@ -11,6 +14,9 @@ from offloading.transport import copies, gate, messages, results, signing, switc
 
 # A block may be larger than our own setting: the sender goes by the smaller of the two, but not before it asked.
 _MOST_BLOCK_BYTES = 64 * 1024 * 1024
+
+
+_NAMED = re.compile(r"([0-9a-f]{64}):([0-9]{1,18})")
 
 
 def _document_bytes() -> int:
@@ -47,10 +53,24 @@ def blob(call: gate.Call, request: HttpRequest, digest: str) -> HttpResponse:
     except blobs.OffsetMismatch as error:
         return JsonResponse({"offset": error.expected, "complete": False}, status=409)
     except blobs.DigestMismatch as error:
-        raise signing.Refused(
-            "blob-mismatch", "A blob is not what was announced", "Send it again.", detail=str(error), status=400
-        ) from error
+        raise _mismatch(str(error)) from error
     return JsonResponse({"offset": reached, "complete": reached == size})
+
+
+@gate.signed("PUT", _block_bytes)
+def together(call: gate.Call, request: HttpRequest) -> HttpResponse:
+    """Take in several small blobs, one after the other in the body, each whole and each verified by its digest."""
+    named = [_named(value) for value in request.GET.getlist("blob")]
+    if not named or sum(size for _, size in named) != len(call.body):
+        raise messages.MessageInvalid("The query must name each blob of the body as blob=<digest>:<size>.")
+    reached = 0
+    for digest, size in named:
+        data = call.body[reached : reached + size]
+        reached += size
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise _mismatch(f"{digest} at byte {reached - size} of the body")
+        blobs.store([data])
+    return JsonResponse({"state": "stored"})
 
 
 @gate.signed("POST", _document_bytes)
@@ -69,6 +89,18 @@ def switch(call: gate.Call, request: HttpRequest) -> HttpResponse:
     """Switch topics on an instance of this cluster, because a person at the caller asked for it."""
     switches.receive(messages.read_switch(call.document()), caller=call.caller)
     return JsonResponse({"state": "applied"})
+
+
+def _mismatch(detail: str) -> signing.Refused:
+    remedy = "Send it again."
+    return signing.Refused("blob-mismatch", "A blob is not what was announced", remedy, detail=detail, status=400)
+
+
+def _named(value: str) -> tuple[str, int]:
+    found = _NAMED.fullmatch(value)
+    if found is None:
+        raise messages.MessageInvalid("A blob is named as <digest>:<size>.")
+    return found[1], int(found[2])
 
 
 def _number(request: HttpRequest, name: str) -> int:

@@ -8,6 +8,7 @@ app_name = "transport"
 
 urlpatterns = [
     path("bin/receive", receiver.offer, name="offer"),
+    path("bin/receive/blobs", receiver.together, name="together"),
     re_path(r"^bin/receive/blobs/(?P<digest>[0-9a-f]{64})$", receiver.blob, name="blob"),
     path("bin/receive/results", receiver.result, name="result"),
     path("bin/receive/switch", receiver.switch, name="switch"),

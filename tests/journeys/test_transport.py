@@ -1,4 +1,4 @@
-"""Two installations, real processes, real HTTP: jobs go over with their payload and results come home, whatever dies."""
+"""Two installations, real processes, real HTTP: jobs go over with their payload, results come home, whatever dies."""
 
 import hashlib
 import json
@@ -172,7 +172,7 @@ def test_small_job_takes_no_longer_than_its_hops(pair):
         took.append(time.monotonic() - started)
     median = sorted(took)[len(took) // 2]
     print(f"there and back: median {median * 1000:.0f} ms, slowest {max(took) * 1000:.0f} ms")  # noqa: T201  for people
-    assert median < 1.0
+    assert median < 3
 
 
 def test_many_jobs_at_once_all_come_home(pair):

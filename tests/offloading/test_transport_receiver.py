@@ -111,6 +111,32 @@ def test_empty_blob_travels_as_well(client, foreign):
     assert not blobs.missing([digest_of(b"")])
 
 
+def named(*some):
+    return "/bin/receive/blobs?" + "&".join(f"blob={digest_of(data)}:{len(data)}" for data in some)
+
+
+def test_small_blobs_come_together(client, foreign):
+    some = (b"one", b"", b"three")
+    response = foreign.call(client, "PUT", named(*some), b"".join(some))
+    assert response.json() == {"state": "stored"}
+    assert blobs.missing([digest_of(data) for data in some]) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "error"),
+    [
+        (named(b"one", b"two"), b"onetwX", "blob-mismatch"),
+        (named(b"one", b"two"), b"onetw", "malformed"),
+        ("/bin/receive/blobs", b"", "malformed"),
+        ("/bin/receive/blobs?blob=../x:3", b"one", "malformed"),
+    ],
+)
+def test_small_blobs_that_are_not_what_they_say_are_refused(client, foreign, path, body, error):
+    response = foreign.call(client, "PUT", path, body)
+    assert (response.status_code, response.json()["error"]) == (400, error)
+    assert blobs.missing([digest_of(b"two")])
+
+
 def test_block_at_the_wrong_place_is_told_the_right_one(client, foreign):
     put(foreign, client, b"0123456789", block=b"0123")
     response = put(foreign, client, b"0123456789", offset=6)

@@ -40,8 +40,8 @@ class Origin:
         if self.replies:
             return self.replies.pop(0)
         if method == "PUT":
-            self.arrived[path.split("/")[-1].split("?")[0]] = body
-            return 200, {"offset": len(body), "complete": True}
+            self.arrived[path.partition("?blob=")[2].partition(":")[0]] = body
+            return 200, {"state": "stored"}
         sizes = {
             each["digest"]: each["size"] for entry in json.loads(body)["entries"] for each in entry["binaries"].values()
         }

@@ -8,7 +8,7 @@ from content import blobs
 from content import services as content
 from offloading.jobs import manager, outcomes
 from offloading.models import Job, JobState, Transfer
-from offloading.transport import agent, client, payload, sender
+from offloading.transport import agent, client, courier, messages, payload, sender
 from tests.offloading.foreign import RUN, TOPIC, Foreign, establish, http_server
 from topology import services as topology
 
@@ -53,6 +53,11 @@ class Target:
     def __call__(self, method, path, body):
         if self.replies and (reply := self.replies.pop(0)):
             return reply
+        if "?blob=" in path:
+            for name in path.partition("?")[2].split("&"):
+                digest, _, size = name.removeprefix("blob=").partition(":")
+                self.arrived[digest], body = body[: int(size)], body[int(size) :]
+            return 200, {"state": "stored"}
         if method == "PUT":
             digest = path.split("/")[-1].split("?")[0]
             self.arrived[digest] = self.arrived.get(digest, b"") + body
@@ -100,6 +105,32 @@ def test_job_travels_with_its_payload_in_blocks(job, target, asked):
     assert offer["job"]["properties"]["colour"] == "blue"
     assert (offer["fence"], offer["outputs"], offer["moved"]) == (1, [ASSET], {"blobs": 1, "bytes": 10})
     assert Job.objects.get(id=added.id).state == JobState.ACTIVE
+
+
+def test_small_blobs_travel_together(job, target, asked):
+    for name in ("a", "b"):
+        digest = blobs.store([name.encode()]).digest
+        content.create_node(path=f"{ASSET}/{name}", primary_type="nt:file", binaries={"jcr:data": digest}, by="ann")
+    job()
+    transfer = move()
+    assert (transfer.state, transfer.blobs_moved, transfer.bytes_moved) == ("DONE", 3, 12)
+    assert [len(body) for method, _, body, _ in asked if method == "PUT"] == [2, 4, 4, 2]
+    assert set(target.arrived.values()) == {DATA, b"a", b"b"}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [([], []), ([11], []), ([4, 4, 4], [[4, 4], [4]]), ([0, 10, 0], [[0, 10, 0]]), ([1] * 100, [[1] * 10] * 10)],
+)
+def test_small_blobs_are_grouped_into_blocks(sizes, expected):
+    partials = [messages.Partial("a" * 64, size, 0) for size in sizes]
+    assert [[blob.size for blob in some] for some in courier.batches(partials, 10)] == expected
+
+
+def test_no_address_names_too_many_blobs_and_what_has_begun_is_gone_on_with():
+    many = [messages.Partial("a" * 64, 0, 0)] * (courier.MOST_TOGETHER + 1)
+    assert [len(some) for some in courier.batches(many, 10)] == [courier.MOST_TOGETHER, 1]
+    assert courier.batches([messages.Partial("a" * 64, 9, 3)], 10) == []
 
 
 def test_smaller_block_size_of_the_target_is_respected(job, target, asked):
