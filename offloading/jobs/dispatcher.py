@@ -60,8 +60,7 @@ class Dispatcher:
         self._ear, self._mouth = socket.socketpair()
         self._ear.setblocking(False)
         self._mouth.setblocking(False)
-        self._is_looking = True
-        self._next_reconciliation = 0.0
+        self._next_look = self._next_reconciliation = 0.0
 
     def wake(self) -> None:
         """Look for jobs now. May be called from any thread."""
@@ -88,16 +87,13 @@ class Dispatcher:
     def _turn(self) -> None:
         """Write what is unwritten, fill what is idle, then sleep until something happens, or it is time to look."""
         self._write()
-        if self._is_looking and self._idle():
-            self._is_looking = False
+        if self._idle() and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + POLL_SECONDS
             self._outage.attempt(self._fill)
         if not self._unwritten and time.monotonic() >= self._next_reconciliation:
             self._next_reconciliation = time.monotonic() + RECONCILE_SECONDS
             self._outage.attempt(self._reconcile)
-        began = time.monotonic()
-        self._listen(POLL_SECONDS)
-        if time.monotonic() - began >= POLL_SECONDS:
-            self._is_looking = True
+        self._listen(max(self._next_look - time.monotonic(), 0) if self._idle() else POLL_SECONDS)
 
     def _fill(self) -> None:
         """Give jobs to the idle slots: one cheap query if there are none."""
@@ -112,7 +108,8 @@ class Dispatcher:
         claimed = claims.claim(mine, run_id=self._run_id, instance=self._sling_id, label=identity.label())
         for key, claim in zip(idle, claimed, strict=False):
             self._give(key, claim)
-        self._is_looking = 0 < len(claimed) < len(rows)
+        if 0 < len(claimed) < len(rows):  # somebody else was quicker: there may be more for the slots that are left
+            self._look()
 
     def _reconcile(self) -> None:
         """Give back what this run holds without knowing it: claimed, and then an error kept it from a slot."""
@@ -140,13 +137,18 @@ class Dispatcher:
         """Write what came of ended slots; what the database does not take now stays for the next time."""
         waiting, self._unwritten = self._unwritten, []
         self._unwritten += [write for write in waiting if not self._outage.attempt(write)]
-        self._is_looking = self._is_looking or len(self._unwritten) < len(waiting)
+        if len(self._unwritten) < len(waiting):
+            self._look()
+
+    def _look(self) -> None:
+        self._next_look = 0.0
 
     # --- Hearing ------------------------------------------------------------------------------------------------
 
     def _listen(self, seconds: float) -> None:
         for key, _ in self._selector.select(seconds):
-            if key.fileobj in self._selector.get_map():  # another event of the same round may have closed it
+            # Another event of the same round may have closed it, and its number may stand for something new.
+            if self._selector.get_map().get(key.fd) is key:
                 key.data()
 
     def _accept(self, listener: socket.socket) -> None:
@@ -157,7 +159,7 @@ class Dispatcher:
     def _hear_wakeup(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._ear.recv(65536)
-        self._is_looking = True
+        self._look()
 
     def _hear(self, line: link.Line, key: str) -> None:
         messages = line.receive()
@@ -180,7 +182,7 @@ class Dispatcher:
             slot.has_started = True
         if "done" in message:
             slot.claim = None
-            self._is_looking = True
+            self._look()
         return key
 
     def _enter(self, line: link.Line, key: str, hello: link.Message) -> None:
@@ -190,7 +192,7 @@ class Dispatcher:
         else:
             slot.worker = line
         self._selector.modify(line.connection, selectors.EVENT_READ, partial(self._hear, line, key))
-        self._is_looking = True
+        self._look()
         logger.debug("slot connected", extra={"slot": key, "role": hello["hello"], "pid": hello["pid"]})
 
     def _end_slot(self, key: str) -> None:
@@ -204,7 +206,6 @@ class Dispatcher:
         if slot.claim is not None:
             act = _crash if slot.has_started else _give_back
             self._unwritten.append(partial(act, slot.claim))
-            self._is_looking = True
 
     def _forget_line(self, line: link.Line) -> None:
         with contextlib.suppress(KeyError, ValueError):  # closed before, with its slot
