@@ -49,7 +49,8 @@ class Delivery:
 
     def introduce(self, view: snapshot.TopologyView) -> None:
         """Queue INIT for those that registered after the first view was settled; nothing if there are none."""
-        if _callbacks.items() - self._initialised.items() and self._events.empty():
+        # Copies, because other threads register and initialise meanwhile.
+        if _callbacks.copy().items() - self._initialised.copy().items() and self._events.empty():
             self._events.put(TopologyEvent(EventType.INIT, None, view))
 
     def stop(self, timeout: float) -> None:

@@ -49,9 +49,10 @@ class Outage:
         try:
             close_old_connections()
             act()
-        except (OperationalError, InterfaceError):
+        except (OperationalError, InterfaceError) as error:
             if not self._is_out:
-                logger.warning("database unreachable, trying on", extra={"loop": self._loop}, exc_info=True)
+                facts = {"loop": self._loop, "reason": str(error).partition("\n")[0]}
+                logger.warning("database unreachable, trying on", extra=facts)
             self._is_out = True
             close_old_connections()
             return False

@@ -78,6 +78,7 @@ class Listener(threading.Thread):
     def __init__(self) -> None:
         super().__init__(name="wakeup", daemon=True)
         self._ending = threading.Event()
+        self._is_deaf = False
         self._sling_id = identity.sling_id()
         self._socket: socket.socket | None = None
         self.address = ""
@@ -115,23 +116,22 @@ class Listener(threading.Thread):
                 self.dispatch(receiver.recv(200).decode(errors="replace"))
 
     def _hear_database(self) -> None:
-        has_failed = False
         while not self._ending.is_set():
             try:
                 self._listen()
-            except (DatabaseError, InterfaceError):
-                if not has_failed:
-                    logger.warning("wake-ups interrupted, database unreachable", exc_info=True)
-                has_failed = True
+            except (DatabaseError, InterfaceError) as error:
+                if not self._is_deaf:
+                    reason = str(error).partition("\n")[0]
+                    logger.warning("wake-ups interrupted, database unreachable", extra={"reason": reason})
+                self._is_deaf = True
                 connection.close()
                 self._ending.wait(_PATIENCE_SECONDS)
-            else:
-                has_failed = False
         connection.close()
 
     def _listen(self) -> None:
         with connection.cursor() as cursor:
             cursor.execute(f"LISTEN {CHANNEL}")
+        self._is_deaf = False
         # What was said while nobody listened is lost, so everyone looks now.
         self._wake_all()
         while not self._ending.is_set():

@@ -4,6 +4,7 @@ import signal
 import threading
 
 import django
+from django.db import connections
 
 
 def main() -> None:
@@ -15,6 +16,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     listener = wakeup.Listener()
     services.join(identity.runtime_id(), listener.address)
+    # The connection of this thread would grow old while it waits.
+    connections.close_all()
     listener.start()
     threads = [threading.Thread(target=loop, args=(stop,)) for loop in (heartbeat.run, client.run)]
     for thread in threads:

@@ -128,3 +128,16 @@ def test_socket_is_removed_at_the_end_and_one_left_behind_is_replaced(transactio
     second.stop()
     assert not Path(second.address).exists()
     first.stop()
+
+
+def test_listener_that_was_cut_off_listens_again_and_everyone_looks(heard, caplog):
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no server that could close a connection")
+    cut_off = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = %s AND datname = current_database()"
+    for _ in range(2):
+        with connection.cursor() as cursor:
+            cursor.execute(cut_off, [f"LISTEN {wakeup.CHANNEL}"])
+            assert cursor.rowcount == 1
+        assert heard.one()
+    messages = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert messages == ["wake-ups interrupted, database unreachable"] * 2

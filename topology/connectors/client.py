@@ -29,6 +29,7 @@ FAREWELL_TIMEOUT = urllib3.Timeout(connect=2, read=2)
 IN_USE = "ok, in use"
 STANDBY = "ok, unused (loop or duplicate): standby"
 _MEANINGS = {
+    400: "not understood, or ALLOWED_HOSTS over there lacks the host of this address",
     401: "the address is wrong, or something in front of it asks for a log-in",
     404: "probably refused: not in the allowlist over there, or another shared key",
     503: "the other side has no cluster view at the moment",

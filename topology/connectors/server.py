@@ -51,7 +51,7 @@ def _check_caller(request: HttpRequest) -> None:
     if envelope.is_signed():
         envelope.check_sender(request.headers)
         return
-    entries, address = settings.OFFLOADING_CONNECTOR_WHITELIST, request.META["REMOTE_ADDR"]
+    entries, address = settings.OFFLOADING_CONNECTOR_WHITELIST, request.META.get("REMOTE_ADDR", "")
     if allowlist.accepts(entries, address=address):
         return
     host = _host(address) if allowlist.needs_host(entries) else ""
@@ -132,7 +132,7 @@ def _response(request: HttpRequest, text: str, kdf: trust.Kdf) -> HttpResponse:
 
 def _refusal(request: HttpRequest, error: Exception) -> HttpResponse:
     if str(error):
-        services.record_refusal("connector", request.META["REMOTE_ADDR"], str(error))
+        services.record_refusal("connector", request.META.get("REMOTE_ADDR", ""), str(error))
     response = HttpResponse(status=_status(error))
     # Django would log each answer above 399; a refused peer asks every few seconds, and the refusal is logged already.
     response._has_been_logged = True  # type: ignore[attr-defined]
