@@ -40,7 +40,7 @@ def properties(packet: bytes) -> dict[str, Any]:
     if root is None:
         return {}
     found: dict[str, Any] = {}
-    for description in root.iter(f"{_RDF}Description"):
+    for description in root.findall(f"{_RDF}Description"):
         # A Description inside a property is a structure of that property, not a set of facts about the file.
         for name, value in _facts(description):
             found.setdefault(name, value)
