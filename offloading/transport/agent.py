@@ -5,13 +5,13 @@ else waiting. Everything is durable in the database: a wake-up only makes it qui
 behind another one takes up.
 """
 
+import functools
 import logging
+import queue
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from django.db.models import CharField, Value
@@ -42,6 +42,7 @@ def run(stop: threading.Event) -> None:
     bell = loops.Bell(stop, "transport", "topology")
     outage = loops.Outage("transport")
     traffic = Traffic(stop, bell)
+    traffic.start()
     while not stop.is_set():
         outage.attempt(traffic.look)
         bell.wait(POLL_SECONDS)
@@ -54,7 +55,10 @@ class Traffic:
 
     def __init__(self, stop: threading.Event, bell: loops.Bell) -> None:
         self._stop, self._bell = stop, bell
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="transport")
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"transport-{n}", daemon=True) for n in range(THREADS)
+        ]
         self._lock = threading.Lock()
         self._busy: dict[int, str] = {}
         self._next_housekeeping = self._next_forgetting = 0.0
@@ -69,11 +73,18 @@ class Traffic:
         if "transfer" in kinds:
             self._hand_out()
         if "switch" in kinds:
-            self._pool.submit(self._work, self._send_switches)
+            self._work.put(self._send_switches)
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
 
     def end(self) -> None:
         """Wait for what is under way; it stops at its next step."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for _ in self._threads:
+            self._work.put(None)
+        for thread in self._threads:
+            thread.join()
         client.close()
 
     def _keep_house(self) -> None:
@@ -97,20 +108,20 @@ class Traffic:
                 if due.id not in self._busy and len(self._busy) < THREADS and load[due.peer] < room:
                     load[due.peer] += 1
                     self._busy[due.id] = due.peer
-                    self._pool.submit(self._work, self._move, due.id)
+                    self._work.put(functools.partial(self._move, due.id))
 
-    def _work(self, act: Callable[..., None], *arguments: Any) -> None:
-        """Run one piece of work in a pool thread, with a database connection in good order."""
-        close_old_connections()
-        try:
-            act(*arguments)
-        except (OperationalError, InterfaceError):
-            log.warning("database unreachable, transfer is left", exc_info=True)
-            connection.close()
-        except Exception:
-            log.exception("transport failed")
-        finally:
+    def _serve(self) -> None:
+        """Be one of the threads: do one piece of work after the other, with a connection to the database of its own."""
+        while (act := self._work.get()) is not None:
             close_old_connections()
+            try:
+                act()
+            except (OperationalError, InterfaceError):
+                log.warning("database unreachable, transfer is left", exc_info=True)
+                connection.close()
+            except Exception:
+                log.exception("transport failed")
+        connection.close()
 
     def _move(self, transfer_id: int) -> None:
         try:

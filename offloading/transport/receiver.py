@@ -16,6 +16,7 @@ from offloading.transport import copies, gate, messages, results, signing, switc
 _MOST_BLOCK_BYTES = 64 * 1024 * 1024
 
 
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAMED = re.compile(r"([0-9a-f]{64}):([0-9]{1,18})")
 
 
@@ -41,6 +42,8 @@ def offer(call: gate.Call, request: HttpRequest) -> HttpResponse:
 def blob(call: gate.Call, request: HttpRequest, digest: str) -> HttpResponse:
     """Take in a block of a blob, verified by its digest when the last one came."""
     offset, size = _number(request, "offset"), _number(request, "size")
+    if not _DIGEST.fullmatch(digest):
+        raise messages.MessageInvalid("A blob is named by the 64 hexadecimal digits of its SHA-256.")
     if not blobs.missing([digest]):
         return JsonResponse({"offset": size, "complete": True})
     if offset + len(call.body) > size or size > settings.OFFLOADING_UPLOAD_BYTES:

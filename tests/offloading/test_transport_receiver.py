@@ -158,6 +158,11 @@ def test_block_needs_offset_and_size(client, foreign, query):
     assert (response.status_code, response.json()["error"]) == (400, "malformed")
 
 
+def test_blob_needs_a_digest_for_a_name(client, foreign):
+    response = foreign.call(client, "PUT", "/bin/receive/blobs/secret.key?offset=0&size=5", b"hello")
+    assert (response.status_code, response.json()["error"]) == (400, "malformed")
+
+
 def test_blob_above_the_limit_is_refused(client, foreign, settings):
     settings.OFFLOADING_UPLOAD_BYTES = 100
     assert put(foreign, client, b"hello", size=101).json()["error"] == "too-large"
