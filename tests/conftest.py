@@ -14,6 +14,12 @@ def own_home(settings, tmp_path):
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def quick_passwords(settings):
+    """Passwords are hashed a million times over, on purpose; no test is about that."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture
 def admin(db):
     """Return somebody who may do everything."""
