@@ -82,6 +82,14 @@ class Dispatcher:
             listener.close()
             connections.close_all()
 
+    def close(self) -> None:
+        """Let go of the slots, after `run`: each of them ends then. An agent that ends itself has no need of it."""
+        for key in list(self._slots):
+            self._end_slot(key)
+        self._selector.close()
+        self._ear.close()
+        self._mouth.close()
+
     # --- Working ------------------------------------------------------------------------------------------------
 
     def _turn(self) -> None:

@@ -48,14 +48,14 @@ class Placer:
         self.view = view or topology.current_view()
         self.capabilities = capabilities.of_view(self.view)
 
-    def choose(self, *, topic: str, creator: str, origin: str = "") -> distribution.Choice:
-        """Choose a target, taking turns among equals."""
+    def choose(self, *, topic: str, creator: str, origin: str = "", turn: int | None = None) -> distribution.Choice:
+        """Choose a target; among equals by `turn`, or the next in turn."""
         return distribution.choose(
             view=self.view,
             capabilities=self.capabilities,
             topic=topic,
             creator=creator,
-            turn=_next_turn(topic),
+            turn=_next_turn(topic) if turn is None else turn,
             stays_in_cluster=bool(origin),
         )
 

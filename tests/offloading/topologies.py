@@ -9,8 +9,11 @@ from topology.models import Instance, Joining, View
 from topology.snapshot import ENDPOINTS, ClusterView, InstanceDescription, TopologyView
 
 
-def view(*clusters: list[str], local: str = "", is_current: bool = True) -> TopologyView:
-    """Return a view of these clusters, each a list of sling ids with its leader first; the first is the local one."""
+def view(*clusters: list[str], local: str = "", is_current: bool = True, **properties: str) -> TopologyView:
+    """Return a view of these clusters, each a list of sling ids with its leader first; the first is the local one.
+
+    All instances tell `properties`.
+    """
     built = tuple(
         ClusterView(
             id=f"cluster of {ids[0]}",
@@ -22,7 +25,7 @@ def view(*clusters: list[str], local: str = "", is_current: bool = True) -> Topo
                     is_local=sling_id == (local or clusters[0][0]),
                     is_trusted=True,
                     join_number=number,
-                    properties={ENDPOINTS: f"http://{sling_id}:4502/"},
+                    properties=properties | {ENDPOINTS: f"http://{sling_id}:4502/"},
                 )
                 for number, sling_id in enumerate(ids, start=1)
             ),
