@@ -185,9 +185,7 @@ def terminate_workflow(*, workflow_id: uuid.UUID, by: str, comment: str = "") ->
         workflow = _locked(workflow_id)
         if workflow.state != WorkflowState.RUNNING:
             raise ActionRefused(_state_of(workflow, "Only a running workflow can be terminated."))
-        Workflow.objects.filter(pk=workflow.pk).update(
-            state=WorkflowState.ABORTED, ended_at=Now(), external_id="", next_poll_at=None
-        )
+        Workflow.objects.filter(pk=workflow.pk).update(state=WorkflowState.ABORTED, ended_at=Now(), next_poll_at=None)
         history.finish_open(workflow=workflow, action=history.ABORTED, comment=comment)
         history.record(workflow=workflow, action=history.ABORTED, user=by, comment=comment)
         _abandon(workflow)

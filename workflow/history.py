@@ -3,7 +3,6 @@
 A row without an end is what goes on now. Rows are written in the caller's transaction.
 """
 
-from django.db.models import Q
 from django.db.models.functions import Now
 
 from topology import identity
@@ -58,9 +57,10 @@ def record(*, workflow: Workflow, action: str, user: str = "", comment: str = ""
 
 
 def fail_open(*, workflow: Workflow, comment: str) -> None:
-    """End what goes on as failed. A failure that no open row can tell of, and that is not told yet, gets its own."""
+    """End what goes on as failed. What no open row can tell, and the last one has not told yet, gets its own row."""
     if finish_open(workflow=workflow, action=FAILED, comment=comment):
         return
-    last = HistoryItem.objects.filter(~Q(action=TRANSITION), workflow=workflow).order_by("-id").first()
-    if last is None or (last.action, last.comment) != (FAILED, comment):
+    last = HistoryItem.objects.filter(workflow=workflow).order_by("-id").first()
+    # An outcome repeats what the attempt has recorded, and adds where that was.
+    if last is None or last.action != FAILED or not comment.startswith(last.comment):
         record(workflow=workflow, action=FAILED, comment=comment)

@@ -140,9 +140,10 @@ def test_permanent_failure_is_not_retried(start, instance, process, payload):
     def fail(item, session, args):
         raise processes.ProcessFailed("a.jpg is no picture. Upload another file.")
 
-    workflow = start(process(steps.write("one"), "test.one"), process(fail, "test.two"))
+    workflow = start(process(steps.write("one"), "test.one"), process(fail, "test.two", "Second"))
     assert instance.work() == 1
     workflow.refresh_from_db()
+    assert history(workflow)[2:] == [("Second", "JobFailed", True)]
     assert workflow.failure_message.startswith("a.jpg is no picture. Upload another file. (")
     assert (workflow.state, Job.objects.get().state) == ("RUNNING", "ERROR")
     assert content.children(payload) == []

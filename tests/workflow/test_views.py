@@ -43,7 +43,7 @@ def waiting(instance, payload, install, external):
 
 
 def text(response):
-    return " ".join(response.content.decode().split())
+    return " ".join(response.content.decode().replace("<wbr>", "").split())
 
 
 def retry(workflow):
