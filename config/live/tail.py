@@ -8,9 +8,9 @@ fetch everything again every half minute.
 import asyncio
 import logging
 
-from channels.db import database_sync_to_async
+from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
-from django.db import Error
+from django.db import Error, connection
 
 from config.live import outbox
 from config.live.models import Hint
@@ -35,7 +35,7 @@ class Tail:
         """Count one more browser. Returns when no later hint can escape it."""
         self._browsers += 1
         if self._task is None:
-            look = Look(await database_sync_to_async(outbox.latest)())
+            look = Look(await sync_to_async(outbox.latest)())
             # Somebody else may have come first while this one waited for the database.
             self._task = self._task or asyncio.create_task(self._run(look))
 
@@ -49,9 +49,11 @@ class Tail:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
-                hints = await database_sync_to_async(look.news)()
+                # One thread serves all looks, so its connection is kept from one to the next.
+                hints = await sync_to_async(look.news)()
             except Error:
                 logger.warning("outbox not readable", exc_info=True)
+                await sync_to_async(connection.close)()
                 await asyncio.sleep(AFTER_ERROR_SECONDS)
                 continue
             if hints:

@@ -37,7 +37,8 @@ class Filter:
         state = query.get("state", "")
         return cls(
             state=state if state in LABELS else "",
-            words=query.get("q", "").strip()[:200],
+            # PostgreSQL knows no text with a NUL in it.
+            words=query.get("q", "").replace("\0", "").strip()[:200],
             before=_uuid(query.get("before", "")),
             after=_uuid(query.get("after", "")),
         )
