@@ -86,10 +86,6 @@ class Listener(threading.Thread):
             self.address = str(_socket_path())
             self._socket = _bind(self.address)
 
-    @staticmethod
-    def on(kind: str, callback: Callable[[], object]) -> Callable[[], None]:
-        return on(kind, callback)
-
     def stop(self) -> None:
         """End the thread and wait for it; safe to call twice."""
         self._ending.set()
