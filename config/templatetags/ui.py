@@ -17,7 +17,8 @@ from heroicons.templatetags.heroicons import heroicon_mini
 from config import toasts
 
 register = template.Library()
-_BREAKS = re.compile(r"(?<=[./,_])(?=[^./,_])")
+# Not inside an address such as 127.0.0.1.
+_BREAKS = re.compile(r"(?<=[/,_])(?=[^./,_])|(?<=\.)(?=[^\W\d])")
 
 
 @register.simple_block_tag

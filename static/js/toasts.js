@@ -31,7 +31,7 @@ function build({ text, tone, undo_url: undo, undo_fields: fields }) {
     icon.remove();
   }
   // A topic or path may break behind its slashes and dots.
-  for (const part of text.split(/(?<=[./])(?=[^./\s])/)) toast.querySelector("p").append(part, document.createElement("wbr"));
+  for (const part of text.split(/(?<=\/)(?=[^/\s])|(?<=\.)(?=[a-z])/i)) toast.querySelector("p").append(part, document.createElement("wbr"));
   const form = toast.querySelector("form");
   if (undo) {
     form.setAttribute("action", undo);
