@@ -18,7 +18,7 @@ from offloading.jobs.distribution import Capability
 from offloading.models import SwitchCommand, TopicSettings
 from topology import services as topology
 from topology import wakeup
-from topology.snapshot import InstanceDescription, TopologyView
+from topology.snapshot import InstanceDescription
 
 logger = logging.getLogger(__name__)
 
@@ -55,15 +55,13 @@ def configure_instance(*, sling_id: str, actions: Mapping[str, str], by: str) ->
         )
     known = capabilities.of_view(view)[sling_id]
     _check(actions, known)
-    with transaction.atomic():
-        if not view.is_local_member(sling_id):
-            command = SwitchCommand.objects.create(sling_id=sling_id, actions=dict(actions), requested_by=by)
-            wakeup.notify("transport")
-        else:
-            command = None
-            _switch(sling_id, known, actions, by, view)
     logger.info("topics switched", extra={"instance": sling_id, "actions": dict(actions), "by": by})
-    return command
+    if not view.is_local_member(sling_id):
+        return _ask(sling_id, actions, by)
+    _switch(sling_id, known, actions, by)
+    # Not in one transaction with the switch: a long backlog would keep everybody else from writing.
+    placement.settle(view, target=sling_id)
+    return None
 
 
 def topic_table() -> list[TopicBlock]:
@@ -88,7 +86,14 @@ def _check(actions: Mapping[str, str], known: Capability) -> None:
             raise exceptions.SwitchInvalid(f"The instance has no consumer for {topic!r}; it has: {names}.")
 
 
-def _switch(sling_id: str, known: Capability, actions: Mapping[str, str], by: str, view: TopologyView) -> None:
+def _ask(sling_id: str, actions: Mapping[str, str], by: str) -> SwitchCommand:
+    with transaction.atomic():
+        wakeup.notify("transport")
+        return SwitchCommand.objects.create(sling_id=sling_id, actions=dict(actions), requested_by=by)
+
+
+@transaction.atomic
+def _switch(sling_id: str, known: Capability, actions: Mapping[str, str], by: str) -> None:
     """Write the lists of an instance of this cluster. The row is locked, so that two clicks do not undo each other."""
     TopicSettings.objects.get_or_create(sling_id=sling_id, defaults={"whitelist": [topics.EVERYTHING]})
     row = TopicSettings.objects.select_for_update().get(sling_id=sling_id)
@@ -98,7 +103,6 @@ def _switch(sling_id: str, known: Capability, actions: Mapping[str, str], by: st
     )
     wakeup.notify("properties", sling_id)
     wakeup.notify("jobs", sling_id)
-    placement.settle(view, target=sling_id)
 
 
 def _pending() -> dict[tuple[str, str], SwitchCommand]:

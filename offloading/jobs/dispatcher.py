@@ -48,7 +48,7 @@ class Slot:
 
 
 class Dispatcher:
-    """Serves the slots of one run of this instance. `run` is the thread; the rest is its own."""
+    """Serves the slots of one run of this instance: `run` is the thread. Only `wake` is for others."""
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
@@ -69,30 +69,33 @@ class Dispatcher:
 
     def run(self, stop: threading.Event) -> None:
         """Feed the slots until `stop` is set; then claim nothing more, and give what runs a bounded time to end."""
-        forget = wakeup.on("jobs", self.wake)
-        listener = link.listen(self._sling_id)
-        self._selector.register(listener, selectors.EVENT_READ, partial(self._accept, listener))
-        self._selector.register(self._ear, selectors.EVENT_READ, self._hear_wakeup)
+        self.open()
         try:
             while not stop.is_set():
-                self._turn()
-            self._drain()
+                self.turn()
+            self.drain()
         finally:
-            forget()
-            listener.close()
             connections.close_all()
 
+    def open(self) -> None:
+        """Begin to listen to slots and wake-ups."""
+        self._selector.register(self._ear, selectors.EVENT_READ, self._hear_wakeup)
+        self._listener = link.listen(self._sling_id)
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._forget = wakeup.on("jobs", self.wake)
+
     def close(self) -> None:
-        """Let go of the slots, after `run`: each of them ends then. An agent that ends itself has no need of it."""
+        """Let go of the slots: each of them ends then. An agent that ends itself has no need of it."""
+        self._forget()
         for key in list(self._slots):
             self._end_slot(key)
         self._selector.close()
-        self._ear.close()
-        self._mouth.close()
+        for connection in (self._listener, self._ear, self._mouth):
+            connection.close()
 
     # --- Working ------------------------------------------------------------------------------------------------
 
-    def _turn(self) -> None:
+    def turn(self, longest_seconds: float = POLL_SECONDS) -> None:
         """Write what is unwritten, fill what is idle, then sleep until something happens, or it is time to look."""
         self._write()
         if self._idle() and time.monotonic() >= self._next_look:
@@ -101,7 +104,8 @@ class Dispatcher:
         if not self._unwritten and time.monotonic() >= self._next_reconciliation:
             self._next_reconciliation = time.monotonic() + RECONCILE_SECONDS
             self._outage.attempt(self._reconcile)
-        self._listen(max(self._next_look - time.monotonic(), 0) if self._idle() else POLL_SECONDS)
+        rest = max(self._next_look - time.monotonic(), 0) if self._idle() else POLL_SECONDS
+        self._listen(min(rest, longest_seconds))
 
     def _fill(self) -> None:
         """Give jobs to the idle slots: one cheap query if there are none."""
@@ -159,8 +163,8 @@ class Dispatcher:
             if self._selector.get_map().get(key.fd) is key:
                 key.data()
 
-    def _accept(self, listener: socket.socket) -> None:
-        connection, _ = listener.accept()
+    def _accept(self) -> None:
+        connection, _ = self._listener.accept()
         line = link.Line(connection)
         self._selector.register(connection, selectors.EVENT_READ, partial(self._hear, line, ""))
 
@@ -222,7 +226,7 @@ class Dispatcher:
 
     # --- Ending -------------------------------------------------------------------------------------------------
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
         """Wait for running jobs, as long as the settings say; then give the rest back with their fences raised."""
         deadline = time.monotonic() + settings.OFFLOADING_STOP_SECONDS
         while self._busy() and (left := deadline - time.monotonic()) > 0:
