@@ -88,7 +88,7 @@ def job_properties(args: Arguments, *, workflow_payload: str, workflow_model: st
     }
 
 
-def _payload(args: Arguments, way: str, workflow_payload: str, workflow_model: str) -> str:
+def _payload(args: Arguments, way: str, workflow_payload: str, workflow_model: str) -> str | list[str]:
     """One flat list: what is named, then the workflow's payload, then the model; each path once."""
     wanted = [str(entry).strip() for entry in _list(args.get(f"offloading{way}"))]
     if definition.is_true(args.get(f"offloading{way}IncludeWorkflowPayload")):

@@ -1,7 +1,8 @@
-"""Which content a job takes along and which it brings back: comma separated paths in two properties of the job.
+"""Which content a job takes along and which it brings back: lists of paths in two properties of the job.
 
-Pure. The keys are those of the talk; the longer ones that later documentation printed are accepted as aliases. Whether
-the paths exist is asked by those who pack (sender, returns), and only when a job leaves the cluster.
+Pure. The keys are those of the talk; the longer ones that later documentation printed are accepted as aliases. A value
+is a comma separated text, as in the talk, or a list, which can also name a path that has a comma in it. Whether the paths
+exist is asked by those who pack (sender, returns), and only when a job leaves the cluster.
 """
 
 import uuid
@@ -23,9 +24,10 @@ def root(job_id: uuid.UUID | str) -> str:
     return f"{FOLDER}/{job_id}"
 
 
-def join(entries: Iterable[str]) -> str:
-    """Build the value of a payload property: no entries make an empty string."""
-    return ",".join(dict.fromkeys(entries))
+def join(entries: Iterable[str]) -> str | list[str]:
+    """Build the value of a payload property: the talk's text, or a list where a path has a comma in it."""
+    listed = list(dict.fromkeys(entries))
+    return listed if any("," in entry for entry in listed) else ",".join(listed)
 
 
 def inputs(properties: Mapping[str, Any]) -> tuple[str, ...]:
@@ -44,13 +46,18 @@ def _listed(properties: Mapping[str, Any], key: str) -> tuple[str, ...]:
         value = properties.get(_ALIASES[key])
     if value is None:
         return ()
-    if not isinstance(value, str):
-        raise paths.PathInvalid(f"The job property {key} must be a comma separated list of paths, not {value!r}.")
-    entries = (entry.strip() for entry in value.split(","))
-    listed = [paths.validate(entry) for entry in entries if entry]
+    listed = [paths.validate(entry) for entry in _entries(key, value)]
     if paths.ROOT in listed:
         raise paths.PathInvalid(f"The job property {key} names the whole tree. Name the nodes that the job needs.")
     return _outermost(listed)
+
+
+def _entries(key: str, value: object) -> list[str]:
+    if isinstance(value, str):
+        return [trimmed for entry in value.split(",") if (trimmed := entry.strip())]
+    if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
+        return value
+    raise paths.PathInvalid(f"The job property {key} must be a comma separated text or a list of paths, not {value!r}.")
 
 
 def _outermost(listed: Iterable[str]) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ from offloading.transport import payload
         ("/content/a", ("/content/a",)),
         ("/content/a,\n   /content/b", ("/content/a", "/content/b")),
         ("/content/a,/content/a", ("/content/a",)),
+        (["/content/Paris, France.jpg", "/content/a"], ("/content/Paris, France.jpg", "/content/a")),
+        ([], ()),
         ("/content/a/b,/content/a,/content/ab", ("/content/a", "/content/ab")),
         ("/content/cafe\u0301", ("/content/caf\u00e9",)),
     ],
@@ -33,7 +35,9 @@ def test_longer_keys_are_accepted_and_the_shorter_ones_win():
     assert payload.outputs(properties) == ("/short/out",)
 
 
-@pytest.mark.parametrize("value", ["content/a", "/content/../etc", "/content//a", "/", 17, ["/content/a"]])
+@pytest.mark.parametrize(
+    "value", ["content/a", "/content/../etc", "/content//a", "/", 17, ["content/a"], [17], [""], {"/content/a": 1}]
+)
 def test_what_is_no_list_of_paths_is_refused(value):
     with pytest.raises(paths.PathInvalid):
         payload.inputs({"offloading.input.payload": value})
@@ -41,4 +45,6 @@ def test_what_is_no_list_of_paths_is_refused(value):
 
 def test_joined_list_reads_back():
     assert payload.join([]) == ""
+    assert payload.join(["/a", "/b", "/a"]) == "/a,/b"
     assert payload.inputs({payload.INPUT: payload.join(["/a", "/b", "/a"])}) == ("/a", "/b")
+    assert payload.inputs({payload.INPUT: payload.join(["/a, b", "/c"])}) == ("/a, b", "/c")
