@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from django.db import connections
 
+from config import housekeeping
 from offloading.jobs import recovery, upkeep
 from offloading.jobs.dispatcher import Dispatcher
 from offloading.transport import agent as transport
@@ -30,6 +31,7 @@ LOOPS: dict[str, Loop] = {
     "upkeep": upkeep.run,
     "transport": transport.run,
     "workflow": poller.run,
+    "housekeeping": housekeeping.run,
 }
 
 

@@ -7,6 +7,7 @@ Other modules read `django.conf.settings`, never the environment.
 import hashlib
 import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import environ
 
@@ -60,7 +61,15 @@ OFFLOADING_MAX_PIXELS = env.int("OFFLOADING_MAX_PIXELS", default=300_000_000)
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="") or secret.read_or_make(OFFLOADING_DATA / "secret.key")
 ALLOWED_HOSTS = env.list(
-    "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]", OFFLOADING_HOST, socket.gethostname()]
+    "ALLOWED_HOSTS",
+    default=[
+        "localhost",
+        "127.0.0.1",
+        "[::1]",
+        OFFLOADING_HOST,
+        socket.gethostname(),
+        urlsplit(OFFLOADING_ENDPOINT).hostname or OFFLOADING_HOST,
+    ],
 )
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 # Cookies do not see ports: two installations on one host would log each other's users out without names of their own.

@@ -1,7 +1,7 @@
 """Which content a job takes along and which it brings back: lists of paths in two properties of the job.
 
 Pure. The keys are those of the talk; the longer ones that later documentation printed are accepted as aliases. A value
-is a comma separated text, as in the talk, or a list, which can also name a path that has a comma in it. Whether the paths
+is a comma separated text, as in the talk, or a list, which can also name a path that has a comma in it. Whether they
 exist is asked by those who pack (sender, returns), and only when a job leaves the cluster.
 """
 
