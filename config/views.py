@@ -34,5 +34,7 @@ def patterns(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied("The patterns page is for staff.")
     if "toast" in request.GET:
         messages.success(request, "com/example/topic is disabled on 127.0.0.1:4502.", extra_tags="undo=/patterns/?a=b")
+        if request.headers.get("HX-Request") == "true":
+            return HttpResponse(status=204)
     now = timezone.now()
     return render(request, "config/patterns.html", {"now": now, "earlier": now - timedelta(seconds=43)})

@@ -51,6 +51,8 @@ def job_detail(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
         "events": story.tell(job, attempts, transfers, _label(view, job.origin or job.application)),
         "attempts": attempts,
         "transfers": transfers,
+        # The progress of a transfer is told by no event; while there is some, the page looks by itself.
+        "is_busy": any(transfer.state == Transfer.State.SENDING for transfer in transfers),
         "bytes_out": _moved(transfers, Transfer.Direction.OUT),
         "bytes_back": _moved(transfers, Transfer.Direction.BACK),
         "target": _label(view, job.target),

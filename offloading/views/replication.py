@@ -50,18 +50,19 @@ def agent_list(request: HttpRequest) -> HttpResponse:
     """Show the agents with their queues."""
     view = topology.current_view()
     found = [_agent(node, view.get(node.name.removeprefix(agents.PREFIX))) for node in _pages()]
-    return page_or_fragment(request, "offloading/agent_list.html", {"agents": found})
+    context = {"agents": found, "is_busy": any(agent.queue for agent in found)}
+    return page_or_fragment(request, "offloading/agent_list.html", context)
 
 
 @require_POST
 def transfer_retry(request: HttpRequest, transfer_id: int) -> HttpResponse:
-    """Try a parked transfer again."""
+    """Try a waiting or parked transfer at once."""
     if not request.user.is_staff:
         raise PermissionDenied("Only staff may try transfers again.")
     if transfers.retry(transfer_id=transfer_id):
         messages.success(request, "The transfer waits for its next try.")
     else:
-        messages.warning(request, "The transfer is not parked any more.")
+        messages.warning(request, "The transfer is done or under way: there is nothing to try again.")
     return redirect("offloading:agent-list")
 
 

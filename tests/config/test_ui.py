@@ -126,7 +126,14 @@ def test_message_is_a_toast_on_the_page_and_an_event_in_a_fragment(staff_client)
     page = staff_client.get("/patterns/?toast").content.decode()
     assert 'class="toast" data-tone="good"' in page and 'action="/patterns/"' in page
     answer = staff_client.get("/patterns/?toast", headers={"HX-Request": "true"})
-    assert "toast" not in answer.headers.get("HX-Trigger", "") or json.loads(answer.headers["HX-Trigger"])
+    [toast] = json.loads(answer.headers["HX-Trigger"])["toast"]["toasts"]
+    assert toast == {
+        "text": "com/example/topic is disabled on 127.0.0.1:4502.",
+        "tone": "good",
+        "undo_url": "/patterns/",
+        "undo_fields": "a=b",
+    }
+    assert 'class="toast" data-tone' not in staff_client.get("/patterns/").content.decode()
 
 
 def test_errors_show_what_to_do(reader_client, client, db):

@@ -80,4 +80,4 @@ def test_parked_transfer_can_be_tried_again_by_staff(staff_client, reader_client
 def test_transfer_that_is_done_is_not_tried_again(staff_client, foreign):
     done = transfer(foreign, Transfer.State.DONE)
     staff_client.post(f"{PAGE}transfers/{done.pk}/retry/")
-    assert "not parked any more" in text(staff_client)
+    assert "nothing to try again" in text(staff_client)
