@@ -4,6 +4,7 @@ Import this, never pyvips itself, and only in the process that reads pictures: l
 survive a fork, and an instance's web and agent processes have no use for its memory.
 """
 
+import logging
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,6 +13,9 @@ from django.conf import settings
 
 from dam.media import PictureRefused
 
+# What libvips remarks about odd tags in other people's files is nothing an operator can act on; what stops a picture
+# is raised, and shown at its asset.
+logging.getLogger("pyvips").setLevel(logging.ERROR)
 # Loaders that libvips itself does not trust with foreign bytes (SVG, BMP, JPEG 2000 and others) stay shut.
 pyvips.block_untrusted_set(True)
 # One worker slot a core is the best throughput; threads inside one picture only take cores from other pictures.
