@@ -11,7 +11,8 @@ from offloading.models import Job, JobState
 from tests.offloading.topologies import establish
 from topology import identity
 
-pytestmark = pytest.mark.django_db
+# In transactions of its own: the dispatcher, as every loop, drops connections that it finds inside of one.
+pytestmark = pytest.mark.django_db(transaction=True)
 TOPIC = "test/dispatcher"
 
 
