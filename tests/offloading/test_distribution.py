@@ -11,7 +11,7 @@ ABLE = distribution.capability_of([TOPIC], ["*"], [])
 
 
 def choose(topology, able, creator="a1", turn=0, **options):
-    capabilities = {sling_id: ABLE for sling_id in able}
+    capabilities = dict.fromkeys(able, ABLE)
     return distribution.choose(
         view=topology, capabilities=capabilities, topic=TOPIC, creator=creator, turn=turn, **options
     )

@@ -79,7 +79,7 @@ def test_reason_names_the_list(pattern, whitelist, blacklist, reason):
         ((["d"], []), {"a/b": "enable"}, (["*"], ["a/*", "a/c"])),
         ((["d"], []), {"d": "enable"}, (["*"], ["a/*", "a/b", "a/c"])),
         ((["d"], []), {"d": "disable"}, (["*"], ["a/*", "a/b", "a/c", "d"])),
-        ((["d"], []), {pattern: "enable" for pattern in ALL}, (["*"], [])),
+        ((["d"], []), dict.fromkeys(ALL, "enable"), (["*"], [])),
         # What was off already is only told so once more: still exclusive.
         ((["d"], []), {"a/b": "disable"}, (["d"], ["a/b"])),
     ],
