@@ -6,7 +6,6 @@ const KINDS = ["jobs", "topology", "topics", "assets", "workflow", "replication"
 const GAP_MS = 1100; // between two events of one kind; above the "throttle:1s" of a fragment, so that the last one counts
 const POLL_MS = 10_000;
 const RESYNC_MS = 30_000; // a lost signal costs at most this
-const LOST_MS = 20_000; // unreachable for so long: say so
 
 export function startLive(path) {
   const badge = document.getElementById("live");
@@ -16,11 +15,17 @@ export function startLive(path) {
   let socket = null;
   let tries = 0;
   let isPaused = false;
-  let brokenSince = 0;
+  let isUnreachable = false; // plain requests fail too
 
-  const show = (state) => {
+  const show = () => {
+    const isOpen = socket?.readyState === WebSocket.OPEN;
+    const state = isOpen ? "live" : isUnreachable ? "lost" : "polling";
     badge.dataset.state = isPaused ? "paused" : state;
-    document.title = state === "lost" && !isPaused ? `⚠ ${title}` : title;
+    document.title = badge.dataset.state === "lost" ? `⚠ ${title}` : title;
+  };
+  const reached = (isReached) => {
+    isUnreachable = !isReached;
+    show();
   };
 
   const tell = (kind) => {
@@ -50,8 +55,7 @@ export function startLive(path) {
     socket = new WebSocket(`${scheme}://${location.host}${path}`);
     socket.onopen = () => {
       tries = 0;
-      brokenSince = 0;
-      show("live");
+      reached(true);
       tellAll(); // whatever happened while nobody listened
     };
     socket.onmessage = (message) => {
@@ -61,8 +65,7 @@ export function startLive(path) {
     };
     socket.onclose = () => {
       socket = null;
-      brokenSince ||= Date.now();
-      show(Date.now() - brokenSince > LOST_MS ? "lost" : "polling");
+      show();
       tries += 1;
       // Jitter: after a restart not every tab comes back in the same instant.
       setTimeout(connect, Math.min(15_000, 500 * 2 ** Math.min(tries, 5)) * (0.5 + Math.random()));
@@ -71,13 +74,15 @@ export function startLive(path) {
 
   const toggle = () => {
     isPaused = !isPaused;
-    show(socket?.readyState === WebSocket.OPEN ? "live" : "polling");
+    show();
     if (!isPaused) tellAll();
   };
 
   holdWhileOpen();
   badge.addEventListener("click", toggle);
   document.body.addEventListener("resync", tellAll);
+  document.body.addEventListener("htmx:sendError", () => reached(false));
+  document.body.addEventListener("htmx:afterOnLoad", () => reached(true));
   document.addEventListener("visibilitychange", () => document.hidden || tellAll());
   setInterval(() => socket?.readyState === WebSocket.OPEN || tellAll(), POLL_MS);
   setInterval(tellAll, RESYNC_MS);
@@ -85,12 +90,16 @@ export function startLive(path) {
   return { toggle };
 }
 
+// True for what the page fetches by itself, false for what a person asked for.
+export function isOwnDoing(requestConfig) {
+  return /-changed$|^every$/.test(requestConfig?.triggeringEvent?.type ?? "every");
+}
+
 // A fragment with something open in it (a popover, a field being typed in) waits until that is closed.
 function holdWhileOpen() {
   document.body.addEventListener("htmx:beforeRequest", (event) => {
     const { elt, requestConfig } = event.detail;
-    const cause = requestConfig.triggeringEvent?.type ?? "";
-    if (!cause.endsWith("-changed")) return;
+    if (!isOwnDoing(requestConfig)) return;
     const typing = elt.contains(document.activeElement) && document.activeElement.matches("input, textarea, select");
     if (typing || elt.querySelector(":popover-open, dialog[open]")) event.preventDefault();
   });

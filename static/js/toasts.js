@@ -1,6 +1,8 @@
 // Toasts of HTMX answers: the event "toast" of the header HX-Trigger (config/toasts.py) becomes what a page without
 // scripting shows from Django's messages. One with an Undo stays longer; none leaves while the pointer or focus is on it.
 
+import { isOwnDoing } from "./live.js";
+
 const MOST = 3;
 const SECONDS = 6;
 const SECONDS_WITH_UNDO = 15;
@@ -12,8 +14,13 @@ export function startToasts() {
     for (const said of event.detail.toasts) region.append(build(said));
     for (const old of [...region.children].slice(0, -MOST)) old.remove();
   });
-  document.body.addEventListener("htmx:sendError", () => region.append(build(unreachable())));
-  document.body.addEventListener("htmx:responseError", (event) => region.append(build(failed(event.detail.xhr))));
+  // What the page fetches by itself may fail in silence: the header says how fresh the page is.
+  document.body.addEventListener("htmx:sendError", ({ detail }) => {
+    if (!isOwnDoing(detail.requestConfig)) region.append(build(unreachable()));
+  });
+  document.body.addEventListener("htmx:responseError", ({ detail }) => {
+    if (!isOwnDoing(detail.requestConfig)) region.append(build(failed(detail.xhr)));
+  });
 }
 
 const unreachable = () => ({ tone: "danger", text: "This instance does not answer. Nothing was changed." });
