@@ -8,7 +8,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from tests.journeys.world import descendants, eventually, free_ports
+from tests.journeys.world import eventually, free_ports, named
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROCESSES = [
@@ -86,14 +86,7 @@ class Instance:
         return self._process.pid
 
     def processes(self) -> dict[str, int]:
-        """Return the processes below the supervisor, by the names that `ps` shows."""
-        found = {}
-        for pid in descendants(self.pid):
-            try:
-                found[Path(f"/proc/{pid}/comm").read_text().strip()] = pid
-            except OSError:
-                continue
-        return found
+        return named(self.pid)
 
     def kill(self, name: str) -> None:
         """End one process as the kernel's out-of-memory killer would, and wait until another has its place."""

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -62,6 +63,17 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def named(pid: int) -> dict[str, int]:
+    """Return the processes below a supervisor, by the names that `ps` shows."""
+    found = {}
+    for below in descendants(pid):
+        try:
+            found[Path(f"/proc/{below}/comm").read_text().strip()] = below
+        except OSError:
+            continue
+    return found
+
+
 @dataclass
 class World:
     """The running topology: three instances that can be looked into, killed and started again."""
@@ -93,15 +105,16 @@ class World:
     def stop(self) -> None:
         demo.stop(list(self.processes.values()))
 
+    def kill_process(self, name: str, role: str) -> None:
+        """End one process of an instance, as the kernel's out-of-memory killer would."""
+        os.kill(named(self.processes[name].pid)[role], signal.SIGKILL)
+
     def kill(self, name: str) -> None:
         """End a whole instance at once, as a power cut would."""
         process = self.processes[name]
-        family = [process.pid, *descendants(process.pid)]
-        for pid in family:
-            try:
+        for pid in [process.pid, *descendants(process.pid)]:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
         process.wait()
 
     def sling_id(self, name: str) -> str:
