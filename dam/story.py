@@ -7,7 +7,7 @@ wherever they were, its transfers, and the workflow that the job ran if it ran i
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
@@ -42,6 +42,11 @@ class Event:
     def is_going_on(self) -> bool:
         return self.ended_at is None
 
+    @property
+    def has_lasted(self) -> bool:
+        """Say whether it took time, so that a duration tells something."""
+        return self.ended_at is not None and self.ended_at - self.started_at > timedelta(milliseconds=1)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -75,11 +80,15 @@ def _run(
     attempts: dict[object, list[Attempt]],
     transfers: dict[object, list[Transfer]],
 ) -> Run:
-    workflows = [workflow, *(inner[job_id] for job_id in jobs if job_id in inner)]
-    told = [_step(item) for each in workflows for item in steps.get(each.pk, [])]
+    ran_here = [inner[job_id] for job_id in jobs if job_id in inner]
+    told = [_step(item) for item in steps.get(workflow.pk, [])]
+    # That the workflow inside a job began and ended is told by the attempt; so are its steps by the attempt's log, if
+    # they were elsewhere.
+    told += [_step(item) for each in ran_here for item in steps.get(each.pk, []) if item.action not in _FRAME]
     tried = [attempt for job_id in jobs for attempt in attempts.get(job_id, [])]
     moved = [transfer for job_id in jobs for transfer in transfers.get(job_id, [])]
-    events = [*told, *map(_attempt, tried), *map(_transfer, moved)]
+    known = {each.job_id for each in ran_here}
+    events = [*told, *(_attempt(each, is_told=each.job_id in known) for each in tried), *map(_transfer, moved)]
     return Run(
         workflow=workflow,
         events=tuple(sorted(events, key=lambda event: event.started_at)),
@@ -109,10 +118,12 @@ def _step(item: HistoryItem) -> Event:
     )
 
 
+_FRAME = (history.STARTED, history.COMPLETED)
 _TONES = {"": "busy", AttemptOutcome.SUCCEEDED: "good", AttemptOutcome.RELEASED: "warn", AttemptOutcome.STOPPED: "warn"}
 
 
-def _attempt(attempt: Attempt) -> Event:
+def _attempt(attempt: Attempt, *, is_told: bool) -> Event:
+    """Tell of an attempt; without its log if its steps are told, unless it went wrong."""
     said = attempt.get_outcome_display() if attempt.outcome else "runs"
     return Event(
         kind="attempt",
@@ -122,7 +133,7 @@ def _attempt(attempt: Attempt) -> Event:
         started_at=attempt.started_at,
         ended_at=attempt.ended_at,
         text=attempt.message,
-        log=attempt.log,
+        log="" if is_told and attempt.outcome in ("", AttemptOutcome.SUCCEEDED) else attempt.log,
         job_id=attempt.job_id,
     )
 

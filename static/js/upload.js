@@ -1,4 +1,5 @@
-// Uploads: files that are dropped or chosen go one by one, three at a time, each with its own row, progress and errors.
+// Uploads: files that are dropped or chosen go three at a time, each with its own row, progress and errors. A file gets
+// its row when its turn comes, so that a thousand of them do not push the library out of sight.
 // Without this module the form sends them all at once and the page says what became of each.
 
 const AT_ONCE = 3;
@@ -10,7 +11,8 @@ function start(section) {
   const form = section.querySelector("form");
   const input = form.querySelector('input[type="file"]');
   const list = section.querySelector(".uploads");
-  const template = section.querySelector("template");
+  const template = document.getElementById("upload-template");
+  const count = section.querySelector("[data-waiting]");
   const waiting = [];
   let running = 0;
   let held = 0; // how many nested elements the dragged files are above
@@ -19,35 +21,40 @@ function start(section) {
 
   const pump = () => {
     while (running < AT_ONCE && waiting.length) {
+      const upload = waiting.shift();
+      upload.row ??= makeRow(upload);
       running += 1;
-      send(form, waiting.shift()).finally(() => {
+      send(form, upload).finally(() => {
         running -= 1;
         pump();
       });
     }
+    count.hidden = waiting.length === 0;
+    count.textContent = `${waiting.length} more wait for their turn.`;
   };
 
   const add = (files) => {
-    for (const file of files) {
-      const row = template.content.firstElementChild.cloneNode(true);
-      row.querySelector(".name").textContent = file.name;
-      row.querySelector("progress").setAttribute("aria-label", file.name);
-      const upload = { file, row, isReplacing: form.elements.replace.checked };
-      const again = (isReplacing) => {
-        upload.isReplacing ||= isReplacing;
-        show(row, "busy", "waits");
-        waiting.push(upload);
-        pump();
-      };
-      row.querySelector("[data-retry]").addEventListener("click", () => again(false));
-      row.querySelector("[data-replace]").addEventListener("click", () => again(true));
-      row.querySelector("[data-dismiss]").addEventListener("click", () => remove(row, list));
-      show(row, "busy", "waits");
-      list.append(row);
-      waiting.push(upload);
-    }
-    list.hidden = list.children.length === 0;
+    for (const file of files) waiting.push({ file, isReplacing: form.elements.replace.checked });
     pump();
+  };
+
+  const makeRow = (upload) => {
+    const row = template.content.firstElementChild.cloneNode(true);
+    row.querySelector(".name").textContent = upload.file.name;
+    row.querySelector("progress").setAttribute("aria-label", upload.file.name);
+    const again = (isReplacing) => {
+      upload.isReplacing ||= isReplacing;
+      show(row, "busy", "waits");
+      waiting.push(upload);
+      pump();
+    };
+    row.querySelector("[data-retry]").addEventListener("click", () => again(false));
+    row.querySelector("[data-replace]").addEventListener("click", () => again(true));
+    row.querySelector("[data-dismiss]").addEventListener("click", () => remove(row, list));
+    show(row, "busy", "0 %");
+    list.append(row);
+    list.hidden = false;
+    return row;
   };
 
   input.addEventListener("change", () => {
@@ -66,7 +73,9 @@ function start(section) {
     form.toggleAttribute("data-over", false);
     add(dropped(event.dataTransfer));
   });
-  addEventListener("beforeunload", (event) => running && event.preventDefault());
+  addEventListener("beforeunload", (event) => {
+    if (running) event.preventDefault();
+  });
 
   function mark(event, step) {
     if (!hasFiles(event)) return;
@@ -138,7 +147,8 @@ function failed(row, message, isRetryable = false, isReplaceable = false) {
 function show(row, tone, status, message = "") {
   row.dataset.tone = tone;
   row.querySelector("[data-status]").textContent = status;
-  for (const icon of row.querySelectorAll("[data-icon]")) icon.hidden = icon.dataset.icon !== tone;
+  row.querySelector(":scope > svg")?.remove();
+  row.prepend(row.querySelector(`[data-icon=${tone}]`).content.firstElementChild.cloneNode(true));
   row.querySelector("progress").hidden = tone !== "busy";
   for (const button of row.querySelectorAll("button")) button.hidden = true;
   const error = row.querySelector(".error");
