@@ -88,7 +88,8 @@ def _run(
     tried = [attempt for job_id in jobs for attempt in attempts.get(job_id, [])]
     moved = [transfer for job_id in jobs for transfer in transfers.get(job_id, [])]
     known = {each.job_id for each in ran_here}
-    events = [*told, *(_attempt(each, is_told=each.job_id in known) for each in tried), *map(_transfer, moved)]
+    told += [_attempt(number, each, is_told=each.job_id in known) for number, each in enumerate(tried, 1)]
+    events = [*told, *map(_transfer, moved)]
     return Run(
         workflow=workflow,
         events=tuple(sorted(events, key=lambda event: event.started_at)),
@@ -122,13 +123,13 @@ _FRAME = (history.STARTED, history.COMPLETED)
 _TONES = {"": "busy", AttemptOutcome.SUCCEEDED: "good", AttemptOutcome.RELEASED: "warn", AttemptOutcome.STOPPED: "warn"}
 
 
-def _attempt(attempt: Attempt, *, is_told: bool) -> Event:
-    """Tell of an attempt; without its log if its steps are told, unless it went wrong."""
+def _attempt(number: int, attempt: Attempt, *, is_told: bool) -> Event:
+    """Tell of the attempt of that number in its run; without its log if its steps are told, unless it went wrong."""
     said = attempt.get_outcome_display() if attempt.outcome else "runs"
     return Event(
         kind="attempt",
         tone=_TONES.get(attempt.outcome, "danger"),
-        title=f"Attempt with fence {attempt.fence}: {said.lower()}",
+        title=f"Attempt {number}, fence {attempt.fence}: {said.lower()}",
         where=attempt.instance_label,
         started_at=attempt.started_at,
         ended_at=attempt.ended_at,

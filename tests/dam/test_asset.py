@@ -103,7 +103,7 @@ def test_story_of_work_done_in_this_cluster(library):
     assert {event.where for event in run.events} == {identity.label()}
     assert not any(event.is_going_on for event in run.events)
     attempt = next(event for event in run.events if event.kind == "attempt")
-    assert (attempt.tone, attempt.title) == ("good", "Attempt with fence 1: succeeded")
+    assert (attempt.tone, attempt.title) == ("good", "Attempt 1, fence 1: succeeded")
     assert attempt.log == "", "its steps stand beside it already"
 
 
@@ -171,7 +171,7 @@ def test_asset_on_its_way_to_another_installation_says_how_far_it_is(staff_clien
     asset = far_away(library)
     shown = page(staff_client, asset)
     assert "Sending to 10.0.0.2:4512: 1.0\xa0KB of 4.0\xa0KB" in shown
-    assert "Attempt with fence 1: instance lost" in shown
+    assert "Attempt 1, fence 1: instance lost" in shown
     assert "1 of 2 files travelled" in shown
 
 
