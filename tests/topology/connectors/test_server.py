@@ -175,7 +175,12 @@ def test_gzip_works_both_ways(client, sling_id):
 
 
 @pytest.mark.parametrize(
-    "body", [b"no gzip", gzip.compress(b"cut off")[:-9], gzip.compress(b"0" * (envelope.MAX_BYTES + 1))]
+    "body",
+    [
+        pytest.param(b"no gzip", id="no gzip"),
+        pytest.param(gzip.compress(b"cut off")[:-9], id="cut off"),
+        pytest.param(gzip.compress(b"0" * (envelope.MAX_BYTES + 1)), id="too large"),
+    ],
 )
 def test_bad_gzip_is_refused(client, body):
     headers = {"Content-Encoding": "gzip"}
