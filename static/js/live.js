@@ -78,7 +78,7 @@ export function startLive(path) {
     if (!isPaused) tellAll();
   };
 
-  holdWhileOpen();
+  holdWhileInUse();
   badge.addEventListener("click", toggle);
   document.body.addEventListener("resync", tellAll);
   document.body.addEventListener("htmx:sendError", () => reached(false));
@@ -95,12 +95,21 @@ export function isOwnDoing(requestConfig) {
   return /-changed$|^every$/.test(requestConfig?.triggeringEvent?.type ?? "every");
 }
 
-// A fragment with something open in it (a popover, a field being typed in) waits until that is closed.
-function holdWhileOpen() {
+// A fragment with something open in it (a popover, a field being typed in) waits until that is closed; and while an
+// action that a person started in it is under way, its answer must find the form that asked.
+function holdWhileInUse() {
   document.body.addEventListener("htmx:beforeRequest", (event) => {
     const { elt, requestConfig } = event.detail;
-    if (!isOwnDoing(requestConfig)) return;
-    const typing = elt.contains(document.activeElement) && document.activeElement.matches("input, textarea, select");
-    if (typing || elt.querySelector(":popover-open, dialog[open]")) event.preventDefault();
+    if (isOwnDoing(requestConfig) && isInUse(elt)) event.preventDefault();
   });
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    const { target, requestConfig } = event.detail;
+    if (isOwnDoing(requestConfig) && isInUse(target)) event.detail.shouldSwap = false;
+  });
+}
+
+function isInUse(fragment) {
+  const field = fragment.contains(document.activeElement) ? document.activeElement : null;
+  const isChanged = field?.matches("input, textarea") && field.value !== field.defaultValue;
+  return isChanged || fragment.querySelector(":popover-open, dialog[open], .htmx-request") !== null;
 }

@@ -3,7 +3,7 @@
 
 import { isOwnDoing } from "./live.js";
 
-const MOST = 3;
+const MOST = 2;
 const SECONDS = 6;
 const SECONDS_WITH_UNDO = 15;
 
