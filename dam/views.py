@@ -20,7 +20,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_POST
 
 from content import paths
-from dam import ingestion, library, media, story, structure, uploads
+from dam import ingestion, library, story, structure, uploads
 from dam.library import Asset, FolderPage
 
 P = ParamSpec("P")
@@ -111,7 +111,6 @@ def _folder_answer(
         "older_url": _with(here, before=page.older) if page.older else "",
         "is_live": any(card.progress for card in page.assets),
         "upload_bytes": settings.OFFLOADING_UPLOAD_BYTES,
-        "accept": ",".join(sorted(media.RASTER)),
         **(extra or {}),
     }
     return render(request, "dam/folder.html" + ("#cards" if _is_fragment(request) else ""), context, status=status)

@@ -1,5 +1,9 @@
 """What kind of file it is, by name and by bytes."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from dam import media
@@ -78,3 +82,11 @@ def test_file_that_promises_no_picture_is_called_by_its_name():
 def test_name_that_promises_a_picture_must_hold_one(data, kind):
     with pytest.raises(media.PictureRefused, match=f"^is not a picture: its bytes are {kind}. Replace it"):
         media.settle("text.jpg", data)
+
+
+def test_decoders_are_loaded_only_where_pictures_are_read(tmp_path):
+    """libvips starts threads, which do not survive the fork of a worker; and it is memory that a web process lacks."""
+    code = "import django, sys; django.setup(); print({'pyvips', 'pillow_heif'} & set(sys.modules))"
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings", "OFFLOADING_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == "set()"
