@@ -73,16 +73,17 @@ def test_worker_processes_what_the_author_may_not(page: Page, world: World, phot
 
 def check_renditions(page: Page, photo: Path) -> None:
     """Every rendition is there, upright, in its box, and not larger than the original."""
-    original = Image.open(photo)
+    with Image.open(photo) as original:
+        longest, is_bilevel = max(original.size), original.mode == "1"
     for name, (width, height) in RENDITIONS.items():
         link = page.locator(f'a[href*="{name.removesuffix(".jpeg")}"]').first
         answer = page.request.get(link.get_attribute("href"))
         assert answer.ok
         picture = Image.open(io.BytesIO(answer.body()))
         assert picture.width <= width and picture.height <= height
-        assert max(picture.size) <= max(original.size)
+        assert max(picture.size) <= longest
         assert picture.width > picture.height, f"{photo.name} {name} lies on its side"
-        assert is_upright(io.BytesIO(answer.body())) or original.mode == "1"
+        assert is_upright(io.BytesIO(answer.body())) or is_bilevel
 
 
 def nothing_left(world: World) -> bool:
