@@ -43,7 +43,8 @@ class Command(BaseCommand):
     def handle(self, *args: object, **options: object) -> None:
         ports, folder = options["ports"], options["folder"]
         assert isinstance(ports, list) and isinstance(folder, Path)
-        signal.signal(signal.SIGTERM, interrupt)
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(ending, interrupt)
         processes: list[Popen[bytes]] = []
         try:
             self.run(demo.instances(ports), folder.resolve(), processes)
