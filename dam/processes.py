@@ -95,9 +95,6 @@ class AssetOffloadingProcess(offload.WorkflowOffloadingProcess):
     def workflow_payload(self, item: WorkItem, session: Session) -> str:
         return structure.asset_of(item.payload)
 
-    def title(self, item: WorkItem, args: Arguments) -> str:
-        return f"{paths.name(structure.asset_of(item.payload))}: {item.node.title}"
-
     def execute(self, item: WorkItem, session: Session, args: Arguments) -> str | None:
         if not self._is_included(item, session, args):
             return None

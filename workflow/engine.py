@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from content import paths
 from content.session import Session
 from offloading.jobs import ids, manager
 from offloading.jobs.consumers import RunningJob
@@ -84,12 +85,17 @@ def open_offloaded(*, job: RunningJob, model: definition.Model, payload: str, in
     return workflow
 
 
+def subject(payload: str) -> str:
+    """Return what people call a payload: the name of the node whose content it is, or its own."""
+    return paths.name(payload.partition("/jcr:content")[0] or payload)
+
+
 def schedule(*, workflow: Workflow, node_id: str, result_id: str = "") -> None:
     """Add the job that runs `workflow` from `node_id` on, taking over the result of its external step if it has one."""
     job = manager.add_job(
         TOPIC,
         {WORKFLOW_ID: str(workflow.id)},
-        title=f"{workflow.model_title}: {workflow.payload}",
+        title=f"{subject(workflow.payload)}: {workflow.model_title}",
         retries=RETRIES,
         retry_delay_seconds=RETRY_DELAY_SECONDS,
     )

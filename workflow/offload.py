@@ -9,12 +9,11 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from content import paths
 from content.session import Session
 from offloading.jobs import manager, states
 from offloading.models import JobState
 from offloading.transport import payload
-from workflow import definition, offloaded, processes, waiting
+from workflow import definition, engine, offloaded, processes, waiting
 from workflow.processes import Arguments, ProcessFailed, WorkItem
 
 RETRIES = 3
@@ -33,7 +32,7 @@ class JobOffloadingProcess(processes.WorkflowExternalProcess):
         return item.payload
 
     def title(self, item: WorkItem, args: Arguments) -> str:
-        return f"{item.node.title}: {item.payload}"
+        return f"{engine.subject(item.payload)}: {item.node.title}"
 
     def execute(self, item: WorkItem, session: Session, args: Arguments) -> str | None:
         job = manager.add_job(
@@ -74,9 +73,6 @@ class WorkflowOffloadingProcess(JobOffloadingProcess):
             offloaded.PAYLOAD: str(args.get("workflowPayload") or item.payload),
             "initiator": item.initiator,
         }
-
-    def title(self, item: WorkItem, args: Arguments) -> str:
-        return f"{paths.name(item.payload)}: {item.node.title}"
 
 
 def job_properties(args: Arguments, *, workflow_payload: str, workflow_model: str = "") -> dict[str, Any]:

@@ -21,7 +21,8 @@ Act = Callable[..., Workflow]
 @require_GET
 def workflow_list(request: HttpRequest) -> HttpResponse:
     """Show the workflow instances, newest first."""
-    asked = {name: request.GET.get(name, "") for name in ("state", "payload", "before", "after")}
+    # PostgreSQL takes no NUL in a text, not even to look for it.
+    asked = {name: request.GET.get(name, "").replace("\0", "") for name in ("state", "payload", "before", "after")}
     page = listing.page(**asked)
     context: dict[str, object] = {
         **asked,

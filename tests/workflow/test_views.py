@@ -86,6 +86,10 @@ def test_list_is_searched_by_payload(staff_client, failed):
     assert "Nothing matches" in text(staff_client.get(LIST, {"payload": "elsewhere"}))
 
 
+def test_search_for_what_no_text_can_hold_finds_nothing_special(staff_client, failed):
+    assert staff_client.get(LIST, {"payload": "photo\0"}).status_code == 200
+
+
 def test_pages_follow_each_other_and_back(db, monkeypatch):
     monkeypatch.setattr(listing, "PAGE_SIZE", 2)
     for number in range(5):
