@@ -4,6 +4,7 @@ Server and client wrap and unwrap their messages here alone, so both directions 
 themselves are in `trust`; who may speak in the clear, in `allowlist`.
 """
 
+import secrets
 import time
 import zlib
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from topology.connectors import replay, trust
 
 # An announcement of a thousand instances is below a megabyte.
 MAX_BYTES = 16 * 1024 * 1024
+_NONCE_BYTES = 16
 
 
 class Unreadable(ValueError):
@@ -56,8 +58,14 @@ def seal(direction: trust.Direction, path: str, text: str, kdf: trust.Kdf = trus
 
 
 def seal_empty(path: str) -> dict[str, str]:
-    """Return the headers of a request without a body."""
-    return _sign(trust.Direction.REQUEST, path, trust.NO_TEXT).headers() if is_signed() else {}
+    """Return the headers of a request without a body.
+
+    Sling signs each of them alike and never recomputes their hash, so it accepts one with a nonce too.
+    """
+    if not is_signed():
+        return {}
+    nonce = secrets.token_urlsafe(_NONCE_BYTES)
+    return {trust.NONCE_HEADER: nonce, **_sign(trust.Direction.REQUEST, path, trust.no_text(nonce)).headers()}
 
 
 def check_sender(headers: Mapping[str, str]) -> None:
@@ -82,10 +90,11 @@ def unseal(direction: trust.Direction, path: str, headers: Mapping[str, str], bo
 
 
 def unseal_empty(path: str, headers: Mapping[str, str]) -> None:
-    """Check a request without a body, which is bound to its path as well. Raises NotTrusted or Tampered."""
+    """Check a request without a body, which is bound to its path and nonce as well. Raises NotTrusted or Tampered."""
     check_sender(headers)
     if is_signed():
-        _accept_once(trust.Direction.REQUEST, path, headers, trust.NO_TEXT)
+        text = trust.no_text(headers.get(trust.NONCE_HEADER, ""))
+        _accept_once(trust.Direction.REQUEST, path, headers, text)
 
 
 def gunzip(body: bytes) -> bytes:

@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
 HASH_HEADER = "X-SlingTopologyHash"
 TRUST_HEADER = "X-SlingTopologyTrust"
+# Ours, not Sling's: makes one request without a body differ from the next.
+NONCE_HEADER = "X-Offloading-Nonce"
 # What stands for the missing text of a request that takes the announcement back.
 NO_TEXT = "null"
 
@@ -63,6 +65,11 @@ class Proof:
 
 
 # --- Signing ------------------------------------------------------------------------------------------------------
+
+
+def no_text(nonce: str) -> str:
+    """Return what is signed in place of the missing text; Sling sends no nonce."""
+    return f"{NO_TEXT}:{nonce}" if nonce else NO_TEXT
 
 
 def key_number(now_ms: int, ttl_ms: int) -> int:

@@ -38,8 +38,8 @@ def put(client, told, *, caller=None, path=None, headers=None, text=None, seal_p
     return client.put(path, sealed.body, "application/json", headers=sealed.headers | (headers or {}))
 
 
-def delete(client, caller):
-    return client.delete(path_of(caller), headers=envelope.seal_empty(path_of(caller)))
+def delete(client, caller, headers=None):
+    return client.delete(path_of(caller), headers=headers or envelope.seal_empty(path_of(caller)))
 
 
 def reasons():
@@ -253,9 +253,36 @@ def test_replayed_announcement_is_refused_and_keeps_nothing_alive(client, signed
     assert reasons() == [("connector", "127.0.0.1", "The message is a replay of an earlier one.", 2)]
 
 
-def test_taking_back_is_obeyed_once_in_a_key_period(client, signed):
+def test_instance_may_take_its_announcement_back_as_often_as_it_likes(client, signed):
+    for _ in range(2):
+        put(client, cluster("b1"))
+        assert delete(client, "b1").status_code == 200
+        assert not Row.objects.exists()
+    assert reasons() == []
+
+
+def test_replayed_taking_back_is_refused_and_recorded(client, signed):
+    recorded = envelope.seal_empty(path_of("b1"))
     put(client, cluster("b1"))
-    assert delete(client, "b1").status_code == 200
+    assert delete(client, "b1", recorded).status_code == 200
     put(client, cluster("b1"))
-    assert delete(client, "b1").status_code == 404
+    assert delete(client, "b1", recorded).status_code == 404
+    assert Row.objects.exists()
+    assert reasons() == [("connector", "127.0.0.1", "The message is a replay of an earlier one.", 1)]
+
+
+@pytest.mark.parametrize("nonce", ["", "another"])
+def test_nonce_of_a_taking_back_cannot_be_exchanged(client, signed, nonce):
+    put(client, cluster("b1"))
+    headers = envelope.seal_empty(path_of("b1")) | {trust.NONCE_HEADER: nonce}
+    assert delete(client, "b1", headers).status_code == 500
+    assert Row.objects.exists()
+
+
+def test_sling_which_sends_no_nonce_is_obeyed_once_in_a_key_period(client, signed):
+    headers = envelope._sign(Direction.REQUEST, path_of("b1"), trust.NO_TEXT).headers()
+    put(client, cluster("b1"))
+    assert delete(client, "b1", headers).status_code == 200
+    put(client, cluster("b1"))
+    assert delete(client, "b1", headers).status_code == 404
     assert Row.objects.exists()
