@@ -15,7 +15,10 @@ http = get_asgi_application()
 connections.settings["default"]["CONN_MAX_AGE"] = 0
 
 # Only now are the apps loaded that the consumer needs.
+from config.bodies import BodyLimit  # noqa: E402
 from config.live.consumer import LiveConsumer  # noqa: E402
 
 sockets = URLRouter([path("live/", LiveConsumer.as_asgi()), re_path("", WebsocketDenier.as_asgi())])
-application = ProtocolTypeRouter({"http": http, "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(sockets))})
+application = ProtocolTypeRouter(
+    {"http": BodyLimit(http), "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(sockets))}
+)

@@ -93,6 +93,10 @@ function dropped(transfer) {
 }
 
 function send(form, { file, row, isReplacing }) {
+  // A server that hangs up in mid-body is, to a browser, one that does not answer: what it would refuse is not sent.
+  if (file.size > Number(form.dataset.mostBytes)) {
+    return Promise.resolve(failed(row, `The file is larger than ${form.dataset.most}, the most that is taken here.`));
+  }
   const body = new FormData();
   body.append("csrfmiddlewaretoken", form.elements.csrfmiddlewaretoken.value);
   body.append("name", file.name);
@@ -116,7 +120,10 @@ function send(form, { file, row, isReplacing }) {
 function answered(row, request) {
   const facts = parsed(request.responseText);
   if (request.status === 201 && facts?.path) return done(row);
-  if (facts?.error) return failed(row, facts.error, request.status >= 500, facts.is_replaceable);
+  if (facts?.error) {
+    const message = [facts.error, facts.remedy].filter(Boolean).join(" ");
+    return failed(row, message, request.status >= 500, facts.is_replaceable);
+  }
   if (request.status === 403) return failed(row, "Your account may not upload here, or its session is over. Reload the page.");
   if (request.status === 413) return failed(row, "The file is larger than this server takes.");
   if (request.status >= 500) return failed(row, `That failed (${request.status}). The log of this instance says why.`, true);
