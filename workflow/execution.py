@@ -22,7 +22,7 @@ CUT_OFF = "This attempt was cut off."
 
 
 class Superseded(Exception):
-    """The instance does not belong to this job any more: it was terminated, or goes on under another job."""
+    """The instance does not belong to this job any more: it was terminated, or has gone on from there."""
 
 
 def run(workflow: Workflow, job: RunningJob) -> JobResult:
@@ -104,12 +104,13 @@ class Execution:
 
     def _hold(self) -> Workflow:
         """Lock the instance until the transaction ends. Raises Superseded if it is no longer this job's."""
+        # A job that has started an external step is over for the instance, even if somebody retries the job itself.
         mine = Workflow.objects.select_for_update().filter(
-            pk=self._workflow.pk, state=WorkflowState.RUNNING, job_id=self._job.id
+            pk=self._workflow.pk, state=WorkflowState.RUNNING, job_id=self._job.id, external_id=""
         )
         workflow = mine.first()
         if workflow is None:
-            raise Superseded("The workflow was terminated, or goes on under another job.")
+            raise Superseded("The workflow was terminated, or has gone on from here. Look at the workflow itself.")
         return workflow
 
     def _take_over_result(self, step: Step) -> None:

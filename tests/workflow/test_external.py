@@ -65,6 +65,22 @@ def test_workflow_waits_and_goes_on_when_the_step_has_finished(start, instance, 
     assert (waited.action, waited.ended_at is not None) == ("NodeTransition", True)
 
 
+def test_job_that_started_an_external_step_cannot_start_it_again(start, instance, process, external, payload):
+    elsewhere = steps.Elsewhere()
+    workflow = start(process(steps.write("before"), "test.before"), external(elsewhere))
+    manager.retry_job(workflow.job_id, "anna")
+    assert instance.work() == 1
+    assert elsewhere.started == 1
+    assert Job.objects.get().state == "ERROR"
+    workflow.refresh_from_db()
+    assert (workflow.external_id, workflow.failure_message) == ("42", "")
+    elsewhere.answer = True
+    poll_now()
+    instance.work()
+    workflow.refresh_from_db()
+    assert workflow.state == "COMPLETED"
+
+
 def test_question_is_not_asked_before_its_time(start, external):
     elsewhere = steps.Elsewhere()
     start(external(elsewhere, period=60))
