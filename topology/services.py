@@ -124,9 +124,12 @@ def _oldest_heartbeat() -> models.expressions.CombinedExpression:
     return Now() - timedelta(seconds=settings.OFFLOADING_HEARTBEAT_TIMEOUT_SECONDS)
 
 
-def live_run_ids() -> set[str]:
-    """Return the runtime ids of the instances that are alive: what they claimed is in good hands."""
-    return set(alive().values_list("runtime_id", flat=True))
+def live_run_ids() -> models.QuerySet[Instance, str]:
+    """Return the query for the runtime ids of the instances that are alive: what they claimed is in good hands.
+
+    A query, to be used within the one that looks for what was claimed: between two of them an instance could join.
+    """
+    return alive().values_list("runtime_id", flat=True)
 
 
 def latest_view() -> View | None:

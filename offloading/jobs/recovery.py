@@ -6,7 +6,7 @@ attempts keep killing what runs them is set aside at the third time.
 
 import logging
 import uuid
-from collections.abc import Collection
+from collections.abc import Iterable
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -34,9 +34,9 @@ def lost(*, job_id: uuid.UUID, fence: int) -> None:
     _take_back(job_id, fence, AttemptOutcome.LOST, message, is_crash=True)
 
 
-def recover_lost_runs(live_run_ids: Collection[str]) -> int:
+def recover_lost_runs(live_run_ids: Iterable[str]) -> int:
     """Take back all jobs that are held by runs of this cluster which are not alive; return how many."""
-    held = Job.objects.filter(state=JobState.ACTIVE).exclude(claimed_by__in=list(live_run_ids))
+    held = Job.objects.filter(state=JobState.ACTIVE).exclude(claimed_by__in=live_run_ids)
     return _lose_all(held.exclude(claimed_by__startswith=claims.remote_run("")))
 
 

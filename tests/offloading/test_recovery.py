@@ -1,6 +1,7 @@
 """Ends that nobody reports: the job comes back with its fence raised, and is set aside when that keeps happening."""
 
 import pytest
+from django.db.models.functions import Now
 
 from offloading.exceptions import StaleFence
 from offloading.jobs import outcomes, recovery
@@ -8,6 +9,7 @@ from offloading.models import AttemptOutcome, JobState
 from tests.offloading.held import hold, row
 from tests.offloading.topologies import establish, view
 from topology import services as topology
+from topology.models import Instance
 
 pytestmark = pytest.mark.django_db
 
@@ -52,6 +54,14 @@ def test_jobs_of_runs_that_are_not_alive_come_back(local):
     assert row(lost).attempts.get().outcome == AttemptOutcome.LOST
     assert {row(claim).state for claim in (kept, remote)} == {JobState.ACTIVE}
     assert recovery.recover_lost_runs(topology.live_run_ids()) == 0
+
+
+def test_run_that_joins_while_lost_ones_are_looked_for_keeps_its_jobs(local):
+    living = topology.live_run_ids()
+    second = Instance.objects.create(sling_id="second", join_number=9, runtime_id="new", heartbeat_at=Now())
+    claim = hold(second.sling_id, run_id="new")
+    assert recovery.recover_lost_runs(living) == 0
+    assert row(claim).state == JobState.ACTIVE
 
 
 def test_new_run_takes_back_what_the_former_ones_of_its_instance_held(local):

@@ -121,4 +121,4 @@ def test_loop_keeps_the_instance_in_until_it_shall_end(settings, monkeypatch, sl
         stop.set()
         thread.join(10)
     assert not thread.is_alive()
-    assert services.live_run_ids() == {RUN}
+    assert set(services.live_run_ids()) == {RUN}
