@@ -16,7 +16,7 @@ from django.db import transaction
 from offloading import exceptions
 from offloading.jobs import distribution, ids, outcomes, placement, signals, states, topics
 from offloading.jobs import properties as job_properties
-from offloading.models import AttemptOutcome, Job, JobState
+from offloading.models import AttemptOutcome, Job, JobState, Transfer
 from topology import identity
 from topology.snapshot import TopologyView
 
@@ -100,15 +100,27 @@ def stop_job(job_id: uuid.UUID | str, by: str) -> Job:
 
 
 def remove_job(job_id: uuid.UUID | str, by: str) -> None:
-    """End an unfinished job as DROPPED; delete a finished one for good. An unknown id is no error."""
+    """End an unfinished job as DROPPED; delete a finished one for good. An unknown id is no error.
+
+    Raises TransitionRefused for a finished copy whose result is still here: its origin would wait for it for ever.
+    """
     with transaction.atomic():
         job = _lock(job_id)
         if job is None:
             return
         if job.state in states.FINAL:
+            _require_settled(job)
             job.delete()
             return
     _end(job_id, states.Event.DROP, JobState.DROPPED, f"Removed by {by}")
+
+
+def _require_settled(job: Job) -> None:
+    settled = (Transfer.State.DONE, Transfer.State.FENCED)
+    if job.transfers.filter(direction=Transfer.Direction.BACK, is_sender=True).exclude(state__in=settled).exists():
+        raise exceptions.TransitionRefused(
+            "The result of this copy has not been taken in by its origin yet. Stop the job there, or wait."
+        )
 
 
 def explain(job: Job, view: TopologyView | None = None) -> list[distribution.Reason]:

@@ -9,6 +9,7 @@ import pytest
 from content import models as content_models
 from content import services as content
 from content.session import Session
+from offloading import exceptions
 from offloading.jobs import claims, manager, outcomes
 from offloading.models import Job, JobState, Transfer
 from offloading.transport import agent, client, copies, messages, payload
@@ -179,3 +180,12 @@ def test_retry_that_is_not_the_end_brings_nothing_home(claim):
     Job.objects.update(retries=5)
     outcomes.fail(job_id=claim.job_id, fence=claim.fence)
     assert not Transfer.objects.filter(direction="BACK").exists()
+
+
+def test_copy_whose_result_is_still_here_cannot_be_removed(claim, home, origin):
+    succeed(claim)
+    with pytest.raises(exceptions.TransitionRefused, match="has not been taken in"):
+        manager.remove_job(claim.job_id, by="ann")
+    assert move().state == "DONE"
+    manager.remove_job(claim.job_id, by="ann")
+    assert manager.get_job(claim.job_id) is None
