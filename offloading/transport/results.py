@@ -58,9 +58,9 @@ def _sent(result: messages.Result) -> Transfer | None:
 
 def _require_target(sent: Transfer, caller: str) -> None:
     """The result may come from any instance of the cluster that the job was sent to."""
-    view = topology.current_view()
-    expected, actual = view.cluster_of(sent.peer), view.cluster_of(caller)
-    is_sibling = expected is not None and actual is not None and expected.id == actual.id
+    cluster = topology.current_view().cluster_of(caller)
+    # As it was when the job was sent: the instance that got it may have left the topology since.
+    is_sibling = cluster is not None and cluster.id == sent.manifest.get("cluster_id")
     if caller != sent.peer and not is_sibling:
         raise signing.Refused("not-the-target", "The job was sent to another cluster", "Leave it alone.", status=403)
 

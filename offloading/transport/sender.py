@@ -19,7 +19,7 @@ from offloading.jobs import claims, outcomes
 from offloading.models import Job, JobState, Transfer
 from offloading.transport import client, courier, messages, payload, transfers
 from topology import identity, snapshot
-from topology.models import Instance
+from topology import services as topology
 
 PATH = "/bin/receive"
 # How many jobs may be on their way to one peer: enough to keep the line busy, few enough to take back at once.
@@ -34,7 +34,7 @@ def waiting() -> QuerySet[Job]:
     """Return the query for the jobs that wait for an instance of another cluster."""
     is_time = Q(not_before=None) | Q(not_before__lte=Now())
     elsewhere = Job.objects.filter(is_time, state=JobState.QUEUED).exclude(target="")
-    return elsewhere.exclude(target__in=Instance.objects.values("sling_id"))
+    return elsewhere.exclude(target__in=topology.alive().values("sling_id"))
 
 
 def take_jobs(view: snapshot.TopologyView, *, paused: Collection[str] = ()) -> int:
@@ -80,7 +80,7 @@ def send(transfer: Transfer, view: snapshot.TopologyView, go_on: Callable[[], No
     peer = view.get(transfer.peer)
     if peer is None:
         raise client.PeerUnreachable(f"{transfer.peer_label} is not in the topology. The job is taken back soon.")
-    if not transfer.manifest and not _pack(transfer):
+    if not transfer.manifest and not _pack(transfer, peer.cluster_id):
         return
 
     def check() -> None:
@@ -128,8 +128,8 @@ def _offer(transfer: Transfer, view: snapshot.TopologyView, moved: messages.Move
     )
 
 
-def _pack(transfer: Transfer) -> bool:
-    """Note the manifest of the input payload; False if the job cannot be packed and was ended with the reason."""
+def _pack(transfer: Transfer, cluster_id: str) -> bool:
+    """Note the manifest of the input payload and where it goes; False if it cannot be packed and the job was ended."""
     job = transfer.job
     try:
         payload.outputs(job.properties)
@@ -139,7 +139,7 @@ def _pack(transfer: Transfer) -> bool:
     except (paths.PathInvalid, content.NodeMissing) as error:
         _end(transfer, f"The job cannot be sent to {transfer.peer_label}: {error}")
         return False
-    transfers.expect(transfer, entries)
+    transfers.expect(transfer, entries, cluster_id=cluster_id)
     return True
 
 

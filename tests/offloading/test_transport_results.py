@@ -45,7 +45,7 @@ def sent(foreign):
     manager.add_job(TOPIC, {payload.INPUT: ASSET, payload.OUTPUT: ASSET})
     assert sender.take_jobs(topology.current_view()) == 1
     transfer = transfers.take(Transfer.objects.get().id)
-    assert sender._pack(transfer)
+    assert sender._pack(transfer, foreign.cluster_id)
     transfers.finish(transfer)
     return transfer
 
@@ -191,6 +191,14 @@ def test_result_from_another_instance_of_the_target_cluster_is_welcome(client, f
     sibling.announce()
     response = sibling.post(client, RESULT, result_of(sent))
     assert response.json() == {"state": "applied"}
+
+
+def test_result_by_a_sibling_counts_though_the_target_itself_has_left(client, foreign, sent):
+    blobs.store([b"small"])
+    sibling = Foreign(endpoint="http://127.0.0.1:4513/", cluster_id=foreign.cluster_id)
+    sibling.announce()
+    foreign.leave()
+    assert sibling.post(client, RESULT, result_of(sent)).json() == {"state": "applied"}
 
 
 def test_result_of_a_job_that_is_not_there_lets_the_target_clear_up(client, foreign, sent):
