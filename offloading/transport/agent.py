@@ -102,7 +102,7 @@ class Traffic:
         with self._lock:
             load = Counter(self._busy.values())
             full = {peer for peer, count in load.items() if count >= THREADS_PER_PEER}
-            for due in transfers.due(without_peers=full | paused, limit=100):
+            for due in transfers.due(without_peers=full | paused, each=THREADS_PER_PEER):
                 # What failed before is tried one at a time, so that a peer that is away holds one thread at most.
                 room = 1 if due.tries else THREADS_PER_PEER
                 if due.id not in self._busy and len(self._busy) < THREADS and load[due.peer] < room:

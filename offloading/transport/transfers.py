@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import Case, F, Q, QuerySet, When, Window
 from django.db.models.expressions import CombinedExpression
-from django.db.models.functions import Now
+from django.db.models.functions import Now, RowNumber
 
 from offloading.models import Transfer
 from offloading.transport import manifest
@@ -47,10 +47,15 @@ def ready() -> QuerySet[Transfer]:
     return Transfer.objects.filter(is_time, is_sender=True, state=State.WAITING)
 
 
-def due(*, without_peers: Collection[str], limit: int) -> list[Due]:
-    """Return transfers that may be tried now, the oldest first."""
-    rows = ready().exclude(peer__in=without_peers).order_by("id").values_list("id", "peer", "tries")[:limit]
-    return [Due(*row) for row in rows]
+def due(*, without_peers: Collection[str], each: int) -> list[Due]:
+    """Return transfers that may be tried now: new ones before those that failed before, the oldest first.
+
+    Of each peer come at most `each` of both sorts, so that however many wait for one, they hide none for another.
+    """
+    has_failed = Case(When(tries__gt=0, then=1), default=0)
+    place = Window(RowNumber(), partition_by=[F("peer"), has_failed], order_by="id")
+    found = ready().exclude(peer__in=without_peers).annotate(place=place, has_failed=has_failed).filter(place__lte=each)
+    return [Due(*row) for row in found.order_by("has_failed", "id").values_list("id", "peer", "tries")]
 
 
 def take(transfer_id: int) -> Transfer | None:
@@ -61,7 +66,7 @@ def take(transfer_id: int) -> Transfer | None:
     return Transfer.objects.select_related("job").get(id=transfer_id)
 
 
-def release_lost(*, live_runs: Collection[str], busy: Collection[int]) -> int:
+def release_lost(*, live_runs: Iterable[str], busy: Collection[int]) -> int:
     """Give back the transfers of runs that are over, and of this run those that it is not `busy` with."""
     held = Transfer.objects.filter(is_sender=True, state=State.SENDING)
     is_lost = ~Q(claimed_by__in=live_runs) | (Q(claimed_by=identity.runtime_id()) & ~Q(id__in=busy))

@@ -12,6 +12,7 @@ from offloading.transport import agent, client, sender, transfers
 from tests.offloading.foreign import RUN, TOPIC, Foreign, establish, http_server
 from topology import identity
 from topology import services as topology
+from topology.models import Instance
 
 
 @pytest.fixture
@@ -70,6 +71,43 @@ def test_transfer_of_a_dead_run_is_taken_over(waiting, live_runs, is_busy, is_re
     count = transfers.release_lost(live_runs=live_runs, busy=[waiting.id] if is_busy else [])
     assert count == int(is_released)
     assert Transfer.objects.get().state == ("WAITING" if is_released else "SENDING")
+
+
+@pytest.mark.django_db
+def test_many_transfers_to_one_peer_hide_none_to_another(instance):
+    many, other = Foreign(topics=("acme/many",)), Foreign(topics=("acme/other",))
+    many.announce()
+    other.announce()
+    first = manager.add_job("acme/many")
+    last = manager.add_job("acme/other")
+    facts = {"direction": "OUT", "is_sender": True}
+    Transfer.objects.bulk_create(
+        Transfer(job=first, fence=fence, peer=many.sling_id, tries=3, **facts) for fence in range(200)
+    )
+    Transfer.objects.create(job=last, fence=1, peer=other.sling_id, **facts)
+    found = transfers.due(without_peers=(), each=4)
+    assert [(due.peer, due.tries) for due in found] == [(other.sling_id, 0), *[(many.sling_id, 3)] * 4]
+
+
+@pytest.mark.django_db
+def test_transfers_that_failed_hide_no_new_one_to_the_same_peer(instance):
+    foreign = Foreign()
+    job = manager.add_job(TOPIC)
+    Transfer.objects.bulk_create(
+        Transfer(job=job, fence=fence, peer=foreign.sling_id, tries=int(fence < 200), direction="OUT", is_sender=True)
+        for fence in range(202)
+    )
+    assert [due.tries for due in transfers.due(without_peers=(), each=4)] == [0, 0, 1, 1, 1, 1]
+
+
+@pytest.mark.django_db
+def test_job_for_an_instance_that_left_this_cluster_for_another_is_sent(instance):
+    foreign = Foreign()
+    Instance.objects.create(sling_id=foreign.sling_id, join_number=0, runtime_id="former", heartbeat_at=None)
+    foreign.announce()
+    manager.add_job(TOPIC)
+    assert agent.waiting_kinds() == {"job"}
+    assert sender.take_jobs(topology.current_view()) == 1
 
 
 def test_delay_doubles_up_to_a_minute_and_is_spread():
