@@ -49,7 +49,7 @@ def server(binaries: Path):
     def run(*command: str) -> None:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
 
-    make = "initdb -A trust -U offloading -E UTF8 --locale=C -D".split()
+    make = ["initdb", "-A", "trust", "-U", "offloading", "-E", "UTF8", "--locale=C", "-D"]
     try:
         run(*prefix, str(binaries / make[0]), *make[1:], str(data))
         run(*control, "-l", str(folder / "log"), "-o", options, "start")

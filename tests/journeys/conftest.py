@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from config import demo
-from tests.journeys.world import World, free_ports
+from tests.journeys.world import World, databases, free_ports
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -32,15 +32,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         "OFFLOADING_CONNECTOR_PING_SECONDS": "1",
         "OFFLOADING_CONNECTOR_TIMEOUT_SECONDS": "6",
     }
-    world = World(folder, demo.instances(free_ports(3)), short)
-    try:
-        world.prepare()
-        world.start("author-1", "author-2", "worker-1")
-        world.wait_until_joined()
-        yield world
-    finally:
-        world.stop()
-        show_logs(world)
+    instances = demo.instances(free_ports(3))
+    with databases({instance.installation for instance in instances}) as addresses:
+        world = World(folder, instances, short, addresses)
+        try:
+            world.prepare()
+            world.start("author-1", "author-2", "worker-1")
+            world.wait_until_joined()
+            yield world
+        finally:
+            world.stop()
+            show_logs(world)
 
 
 def show_logs(world: World) -> None:

@@ -43,7 +43,8 @@ def attempts(world: World, photo: Path, folder: str) -> list[str]:
     rows = world.ask(
         "author",
         "SELECT a.outcome FROM offloading_attempt a JOIN offloading_job j ON a.job_id = j.id"
-        " WHERE j.topic = 'com/adobe/granite/workflow/offloading' AND j.properties LIKE ? ORDER BY a.fence",
+        " WHERE j.topic = 'com/adobe/granite/workflow/offloading' AND CAST(j.properties AS text) LIKE ?"
+        " ORDER BY a.fence",
         f"%/{folder}/{photo.name}%",
     )
     return [outcome for (outcome,) in rows]

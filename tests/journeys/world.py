@@ -1,6 +1,7 @@
 """A real topology for the journeys: the demo's two installations, on free ports, in a temporary folder.
 
-Real processes, real HTTP, real databases: what a journey sees is what an operator would see.
+Real processes, real HTTP, real databases: what a journey sees is what an operator would see. Where DATABASE_URL names a
+PostgreSQL server, each installation has a database of its own on it; otherwise a SQLite file.
 """
 
 import json
@@ -10,11 +11,16 @@ import socket
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import sql
 
 from config import demo
 
@@ -74,6 +80,27 @@ def named(pid: int) -> dict[str, int]:
     return found
 
 
+@contextmanager
+def databases(installations: Iterable[str]) -> Iterator[dict[str, str]]:
+    """Make a database for each of `installations` on the PostgreSQL of DATABASE_URL, and drop it at the end.
+
+    Yields their addresses; nothing if there is no such server, for SQLite needs no making.
+    """
+    server = os.environ.get("DATABASE_URL", "")
+    if not server.startswith("postgres"):
+        yield {}
+        return
+    names = {installation: f"journey_{installation}_{uuid.uuid4().hex[:8]}" for installation in installations}
+    with psycopg.connect(server, autocommit=True) as connection:
+        for name in names.values():
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            yield {key: urlsplit(server)._replace(path=f"/{name}").geturl() for key, name in names.items()}
+        finally:
+            for name in names.values():
+                connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
 @dataclass
 class World:
     """The running topology: three instances that can be looked into, killed and started again."""
@@ -81,10 +108,14 @@ class World:
     folder: Path
     instances: list[demo.DemoInstance]
     extra: dict[str, str] = field(default_factory=dict)
+    databases: dict[str, str] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def environment(self, name: str) -> dict[str, str]:
-        return self.instance(name).environment(self.folder, "the key of the journeys") | self.extra
+        instance = self.instance(name)
+        url = self.databases.get(instance.installation)
+        database = {"DATABASE_URL": url} if url else {}
+        return instance.environment(self.folder, "the key of the journeys") | database | self.extra
 
     def instance(self, name: str) -> demo.DemoInstance:
         return next(instance for instance in self.instances if instance.name == name)
@@ -121,13 +152,14 @@ class World:
         return (self.folder / name / "sling.id").read_text().strip()
 
     def ask(self, installation: str, statement: str, *parameters: object) -> list[tuple]:
-        """Read straight from an installation's database, past all code of ours."""
+        """Read straight from an installation's database, past all code of ours; `?` stands for a parameter."""
+        url = self.databases.get(installation)
+        if url:
+            with psycopg.connect(url, autocommit=True) as server:
+                return server.execute(statement.replace("%", "%%").replace("?", "%s"), parameters).fetchall()
         database = self.folder / installation / "offloading.sqlite3"
-        connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=20)
-        try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=20)) as connection:
             return connection.execute(statement, parameters).fetchall()
-        finally:
-            connection.close()
 
     def blobs(self, installation: str) -> list[Path]:
         return [path for path in (self.folder / installation / "blobs").rglob("*") if path.is_file()]
@@ -136,7 +168,7 @@ class World:
         """Return the sling ids that the instance's own installation knows: its members and what was announced."""
         installation = self.instance(name).installation
         found = {row[0] for row in self.ask(installation, "SELECT sling_id FROM topology_instance")}
-        for (body,) in self.ask(installation, "SELECT body FROM topology_announcement"):
+        for (body,) in self.ask(installation, "SELECT CAST(body AS text) FROM topology_announcement"):
             found |= {one["slingId"] for one in json.loads(body).get("localClusterView", {}).get("instances", [])}
         return found
 
