@@ -58,10 +58,14 @@ def _sent(result: messages.Result) -> Transfer | None:
 
 def _require_target(sent: Transfer, caller: str) -> None:
     """The result may come from any instance of the cluster that the job was sent to."""
+    if caller == sent.peer:
+        return
     cluster = topology.current_view().cluster_of(caller)
+    if cluster is None:
+        remedy = "Try again when the connectors have told of it."
+        raise signing.Refused("unknown-instance", "The topology does not show this instance now", remedy)
     # As it was when the job was sent: the instance that got it may have left the topology since.
-    is_sibling = cluster is not None and cluster.id == sent.manifest.get("cluster_id")
-    if caller != sent.peer and not is_sibling:
+    if cluster.id != sent.manifest.get("cluster_id"):
         raise signing.Refused("not-the-target", "The job was sent to another cluster", "Leave it alone.", status=403)
 
 

@@ -8,7 +8,8 @@ from content import blobs
 from content import services as content
 from offloading.jobs import manager, outcomes
 from offloading.models import Job, JobState, Transfer
-from offloading.transport import payload, sender, transfers
+from offloading.transport import client as transport_client
+from offloading.transport import keys, payload, sender, transfers
 from tests.offloading.foreign import RUN, TOPIC, Foreign, establish
 from topology import services as topology
 
@@ -199,6 +200,16 @@ def test_result_by_a_sibling_counts_though_the_target_itself_has_left(client, fo
     sibling.announce()
     foreign.leave()
     assert sibling.post(client, RESULT, result_of(sent)).json() == {"state": "applied"}
+
+
+def test_sibling_that_the_topology_does_not_show_now_shall_try_again(client, foreign, sent):
+    sibling = Foreign(endpoint="http://127.0.0.1:4513/", cluster_id=foreign.cluster_id)
+    sibling.announce()
+    keys.learn_all(topology.current_view())
+    sibling.leave()
+    response = sibling.post(client, RESULT, result_of(sent))
+    assert (response.status_code, response.json()["error"]) == (401, "unknown-instance")
+    assert response.json()["error"] not in transport_client.LASTING
 
 
 def test_result_of_a_job_that_is_not_there_lets_the_target_clear_up(client, foreign, sent):
