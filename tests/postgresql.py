@@ -8,6 +8,7 @@ installation, and whoever has no PostgreSQL need not install one to work on this
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -68,6 +69,8 @@ def main(command: list[str]) -> int:
     if binaries is None:
         sys.stdout.write("PostgreSQL: skipped, no server on this machine (Debian: apt-get install postgresql)\n")
         return 0
+    # Ended from outside, it still takes its server along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with server(binaries) as url:
         return subprocess.call(command, env={**os.environ, "DATABASE_URL": url})
 
