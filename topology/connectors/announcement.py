@@ -5,6 +5,7 @@ order and everything beyond ASCII as \\u escapes. Registering and expiring annou
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,10 @@ from topology import identity, properties
 PROTOCOL_VERSION = 1
 # Every hop nests once more. A chain of installations this long is none that anybody built.
 MAX_DEPTH = 32
+# Longer patience would be an instance that nobody misses when it is gone.
+MAX_BACKOFF_SECONDS = 86_400
+# What can stand in the address of the cluster's page.
+_CLUSTER_ID = re.compile(r"(?!\.{1,2}$)[^/\x00-\x1f\x7f]{1,255}")
 
 
 class AnnouncementInvalid(ValueError):
@@ -123,7 +128,7 @@ def from_json(body: Any, depth: int = 0) -> Announcement:
     start = Announcement(
         owner_id=_sling_id(body, "ownerId"),
         protocol_version=_value(body, "protocolVersion", int, -1),
-        backoff_seconds=max(0, _value(body, "backoffInterval", int, 0)),
+        backoff_seconds=min(max(0, _value(body, "backoffInterval", int, 0)), MAX_BACKOFF_SECONDS),
         is_reset=_value(body, "resetBackoff", bool, False),
     )
     if _value(body, "loop", bool, False):
@@ -133,7 +138,7 @@ def from_json(body: Any, depth: int = 0) -> Announcement:
         start,
         is_inherited=_value(body, "inherited", bool, False),
         server_info=_text(_value(body, "serverInfo", str, ""), "serverInfo"),
-        cluster_id=_text(_value(cluster, "id", str), "id"),
+        cluster_id=_cluster_id(cluster) if "localClusterView" in body else "",
         instances=tuple(_instance(entry) for entry in _value(cluster, "instances", list)),
         nested=tuple(from_json(inner, depth + 1) for inner in _value(body, "topologyAnnouncements", list)),
     )
@@ -154,6 +159,13 @@ def _sling_id(body: dict[str, Any], key: str) -> str:
     value = str(_value(body, key, str))
     if not identity.VALID_ID.fullmatch(value):
         raise AnnouncementInvalid(f"'{key}' is no sling id.")
+    return value
+
+
+def _cluster_id(cluster: dict[str, Any]) -> str:
+    value = _text(_value(cluster, "id", str), "id")
+    if not _CLUSTER_ID.fullmatch(value):
+        raise AnnouncementInvalid("'id' is no id of a cluster.")
     return value
 
 

@@ -37,7 +37,7 @@ def announcements(nested):
     return st.builds(
         Announcement,
         owner_id=ids,
-        cluster_id=texts,
+        cluster_id=st.from_regex(r"[^/\x00-\x1f\x7f.\ud800-\udfff]{1,36}", fullmatch=True),
         instances=st.lists(instances, max_size=3).map(tuple),
         nested=nested,
         is_inherited=st.booleans(),
@@ -92,6 +92,10 @@ def one_instance(**changes):
         (changed(topologyAnnouncements=None), "'topologyAnnouncements'"),
         (changed(topologyAnnouncements=[{}]), "'ownerId'"),
         (changed(localClusterView={"id": "c", "instances": [1]}), "instance must be"),
+        *(
+            (changed(localClusterView={"id": id, "instances": []}), "'id'")
+            for id in ("", "a/b", "..", "a\nb", "x" * 256)
+        ),
         (one_instance(slingId=7), "'slingId'"),
         (one_instance(isLeader=1), "'isLeader'"),
         (one_instance(properties={"a": 1}), "'properties'"),
@@ -120,6 +124,10 @@ def test_properties_with_bad_names_are_dropped():
 
 def test_missing_version_counts_as_unknown():
     assert announcement.loads(changed(protocolVersion=None)).protocol_version == -1
+
+
+def test_patience_without_end_is_cut_to_a_day():
+    assert announcement.loads(changed(backoffInterval=10**30)).backoff_seconds == 86_400
 
 
 def test_loop_takes_nothing_else_from_the_text():
