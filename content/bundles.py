@@ -184,7 +184,7 @@ def _view(entry: Any) -> nodes.NodeView:
         }
         given = {name: value for name, value in values.validate(entry["properties"]).items() if value is not None}
         primary_type = values.validate_type(entry["primary_type"])
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ManifestInvalid(
             f"An entry cannot be read: {error!r}. Send entries as bundles.describe makes them."
         ) from error

@@ -38,7 +38,7 @@ class Call:
         """Return the body as a JSON object. Raises `messages.MessageInvalid`."""
         try:
             document = json.loads(self.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise messages.MessageInvalid("The body is not JSON.") from error
         if not isinstance(document, dict):
             raise messages.MessageInvalid("The body must be a JSON object.")
@@ -82,7 +82,7 @@ def _refuse(request: HttpRequest, refusal: signing.Refused) -> JsonResponse:
     is_known = models.PeerKey.objects.filter(sling_id=claimed).exists()
     caller = f"{request.META.get('REMOTE_ADDR', '')} {claimed if is_known else ''}".strip()
     topology.record_refusal("transport", caller, f"{refusal.error}: {refusal.reason}")
-    return problem(refusal.error, f"{refusal}. {refusal.remedy}", status=refusal.status)
+    return problem(refusal.error, f"{str(refusal).rstrip('.')}. {refusal.remedy}", status=refusal.status)
 
 
 def _malformed(error: Exception) -> signing.Refused:

@@ -9,13 +9,16 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from content import paths
+from content import paths, values
 from offloading.transport import manifest
 from topology import identity
 
 # What an attempt may say is bounded here too, so that one chatty consumer cannot fill another installation's database.
 _MAX_ATTEMPTS = 1000
 _MAX_TEXT = 200_000
+# What the columns of both databases hold. A fence still rises here, with every run, for as long as anybody lives.
+_MAX_INTEGER = 2**31 - 1
+_MAX_FENCE = 2**62
 
 FINAL_STATES = frozenset({"SUCCEEDED", "STOPPED", "GIVEN_UP", "ERROR", "DROPPED"})
 
@@ -175,13 +178,13 @@ def read_offer(document: Any) -> Offer:
     origin = _object(document, "origin")
     return Offer(
         job_id=_uuid(job, "id"),
-        fence=_integer(document, "fence"),
+        fence=_integer(document, "fence", most=_MAX_FENCE),
         topic=_text(job, "topic", 255),
         title=_text(job, "title", 255),
-        properties=_object(job, "properties"),
-        retries=_integer(job, "retries", least=-1),
+        properties=_properties(job),
+        retries=_integer(job, "retries", least=-1, most=_MAX_INTEGER),
         retry_delay_seconds=_seconds(job, "retry_delay_seconds"),
-        priority=_integer(job, "priority", least=-(2**31)),
+        priority=_integer(job, "priority", least=-(2**31), most=_MAX_INTEGER),
         origin=Origin(
             sling_id=_sling_id(origin, "sling_id"),
             cluster_id=_text(origin, "cluster_id", 255),
@@ -203,7 +206,7 @@ def read_result(document: Any) -> Result:
         raise MessageInvalid(f"state must be one of {', '.join(sorted(FINAL_STATES))}, not {state!r}.")
     return Result(
         job_id=_uuid(document, "job"),
-        fence=_integer(document, "fence"),
+        fence=_integer(document, "fence", most=_MAX_FENCE),
         state=state,
         message=_text(document, "message", _MAX_TEXT),
         attempts=tuple(_attempt(attempt) for attempt in attempts),
@@ -232,7 +235,7 @@ def _attempt(document: Any) -> AttemptReport:
     return AttemptReport(
         instance=_sling_id(document, "instance"),
         instance_label=_text(document, "instance_label", 255),
-        fence=_integer(document, "fence"),
+        fence=_integer(document, "fence", most=_MAX_FENCE),
         started_at=_instant(document, "started_at"),
         ended_at=None if document.get("ended_at") is None else _instant(document, "ended_at"),
         outcome=_text(document, "outcome", 10),
@@ -243,7 +246,7 @@ def _attempt(document: Any) -> AttemptReport:
 
 def _moved(document: dict[str, Any]) -> Moved:
     moved = _object(document, "moved")
-    return Moved(blobs=_integer(moved, "blobs"), bytes=_integer(moved, "bytes"))
+    return Moved(blobs=_integer(moved, "blobs", most=_MAX_INTEGER), bytes=_integer(moved, "bytes"))
 
 
 def _object(document: Any, name: str) -> dict[str, Any]:
@@ -253,17 +256,32 @@ def _object(document: Any, name: str) -> dict[str, Any]:
     return value
 
 
+def _properties(job: dict[str, Any]) -> dict[str, Any]:
+    """Return the job's properties if both databases can keep them: PostgreSQL takes neither NUL nor NaN."""
+    given = _object(job, "properties")
+    try:
+        values.validate({"properties": given})
+    except (values.PropertyInvalid, RecursionError) as error:
+        raise MessageInvalid(f"The properties of the job cannot be kept: {error}") from error
+    return given
+
+
 def _text(document: Any, name: str, longest: int) -> str:
     value = document.get(name) if isinstance(document, dict) else None
-    if not isinstance(value, str) or len(value) > longest or "\0" in value:
+    if not isinstance(value, str) or len(value) > longest or not _is_clean(value):
         raise MessageInvalid(f"{name} must be a text of up to {longest} characters.")
     return value
 
 
-def _integer(document: Any, name: str, least: int = 0) -> int:
+def _is_clean(text: str) -> bool:
+    """Say whether a database can keep the text: neither NUL nor half a character in it."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _integer(document: Any, name: str, least: int = 0, most: int = 2**63 - 1) -> int:
     value = document.get(name) if isinstance(document, dict) else None
-    if type(value) is not int or not least <= value < 2**63:
-        raise MessageInvalid(f"{name} must be a whole number of {least} or more.")
+    if type(value) is not int or not least <= value <= most:
+        raise MessageInvalid(f"{name} must be a whole number from {least} to {most}.")
     return value
 
 

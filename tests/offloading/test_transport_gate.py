@@ -110,7 +110,18 @@ def test_body_beyond_the_bound_is_refused(client, foreign, monkeypatch):
     refused(foreign.call(client, "POST", "/bin/receive", b"x" * 101), 413, "too-large")
 
 
-@pytest.mark.parametrize("body", [b"", b"no json", b"[]", b"{}", b'{"job": 1}', b'{"job": {}, "origin": {}}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"no json",
+        pytest.param(b"[" * 100_000, id="deep"),
+        b"[]",
+        b"{}",
+        b'{"job": 1}',
+        b'{"job": {}, "origin": {}}',
+    ],
+)
 @pytest.mark.parametrize("path", ["/bin/receive", "/bin/receive/results", "/bin/receive/switch"])
 def test_nonsense_is_refused_as_malformed(client, foreign, path, body):
     refused(foreign.call(client, "POST", path, body), 400, "malformed")

@@ -230,6 +230,7 @@ def test_job_of_this_installation_is_not_replaced_by_an_offer(client, foreign):
     "change",
     [
         {"fence": -1},
+        {"fence": 2**63 - 1},
         {"entries": [{"path": "/a/../b", "primary_type": "x", "properties": {}, "binaries": {}}]},
         {"entries": [{"path": "/" + "/".join("a" * 64), "primary_type": "x", "properties": {}, "binaries": {}}]},
         {"outputs": ["relative"]},
@@ -240,6 +241,38 @@ def test_job_of_this_installation_is_not_replaced_by_an_offer(client, foreign):
 def test_offer_that_is_none_is_refused(client, foreign, change):
     response = foreign.post(client, OFFER, offer_of(foreign) | change)
     assert (response.status_code, response.json()["error"]) == (400, "malformed")
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"properties": {"a": float("nan")}},
+        {"properties": {"a": ["NUL \0"]}},
+        {"properties": {"half \ud800": 1}},
+        {"title": "half \ud800"},
+        {"retries": 2**31},
+        {"priority": 2**31},
+    ],
+)
+def test_job_that_no_database_could_keep_is_refused(client, foreign, change):
+    offer = offer_of(foreign)
+    response = foreign.post(client, OFFER, offer | {"job": offer["job"] | change})
+    assert (response.status_code, response.json()["error"]) == (400, "malformed")
+    assert not Job.objects.exists()
+
+
+def test_properties_without_end_are_refused(client, foreign):
+    offer = offer_of(foreign)
+    entry = offer["entries"][1]
+    nested = b"[" * 900 + b"]" * 900
+    for change in (
+        {"job": offer["job"] | {"properties": {"a": "DEEP"}}},
+        {"entries": [offer["entries"][0], entry | {"properties": {"a": "DEEP"}}]},
+    ):
+        body = json.dumps(offer | change).encode().replace(b'"DEEP"', nested)
+        response = foreign.call(client, "POST", OFFER, body)
+        assert (response.status_code, response.json()["error"]) == (400, "malformed")
     assert not Job.objects.exists()
 
 
