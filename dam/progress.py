@@ -72,6 +72,8 @@ class _Look:
         way = f"Sending to {label}" if is_out else f"Coming back from {label}"
         if transfer.error:
             return f"{way}: {transfer.error}"
+        if not transfer.bytes_total:
+            return way
         return f"{way}: {filesizeformat(transfer.bytes_moved)} of {filesizeformat(transfer.bytes_total)}"
 
     def _waiting(self, job: Job) -> Progress:

@@ -143,7 +143,6 @@ def _transfer(transfer: Transfer) -> Event:
     is_out = transfer.direction == Transfer.Direction.OUT
     stuck = transfer.state in (Transfer.State.PARKED, Transfer.State.FENCED)
     tone = "good" if transfer.state == Transfer.State.DONE else "danger" if stuck else "busy"
-    counts = f"{transfer.blobs_moved} of {transfer.blobs_total} files travelled"
     return Event(
         kind="transfer",
         tone=tone,
@@ -151,10 +150,20 @@ def _transfer(transfer: Transfer) -> Event:
         where=transfer.peer_label,
         started_at=transfer.started_at,
         ended_at=transfer.finished_at,
-        text=". ".join(part for part in (counts, transfer.error) if part),
+        text=". ".join(part for part in (_travelled(transfer), transfer.error) if part),
         bytes_moved=transfer.bytes_moved,
         job_id=transfer.job_id,
     )
+
+
+def _travelled(transfer: Transfer) -> str:
+    """Say how many files went, so that files which the other side has already do not read like a loss."""
+    moved, total = transfer.blobs_moved, transfer.blobs_total
+    if not total:
+        return "No files to move" if transfer.state == Transfer.State.DONE else ""
+    if moved < total and transfer.state == Transfer.State.DONE:
+        return f"{moved} of {total} files travelled, the rest was there already"
+    return f"{moved} of {total} files travelled"
 
 
 def _sum(transfers: Iterable[Transfer], direction: str) -> int:
