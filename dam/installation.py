@@ -52,7 +52,8 @@ _OFFLOADING_STEPS = (
         offloadingInputIncludeWorkflowPayload="true",
         offloadingInputIncludeWorkflowModel="true",
         offloadingOutputIncludeWorkflowPayload="true",
-        offloadingOutputIncludeWorkflowModel="true",
+        # Unlike in the original, the model does not come back: no worker has a reason to change it here.
+        offloadingOutputIncludeWorkflowModel="false",
         period=5,
         timeout=3600,
     ),

@@ -69,6 +69,8 @@ def test_offloading_model_is_what_the_launcher_starts(library):
     job = Job.objects.get(topic=engine.OFFLOADING_TOPIC)
     assert job.title == "photo.jpg: DAM Workflow Offloading"
     assert job.properties["offloading.input.payload"] == f"/content/dam/photo.jpg,{installation.UPDATE_ASSET}"
+    # What comes back must not be able to change how this installation works.
+    assert job.properties["offloading.output.payload"] == "/content/dam/photo.jpg"
 
 
 def test_file_without_a_maker_is_processed_without_a_picture(library):
