@@ -34,7 +34,7 @@ format: .venv/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/.dev
+bench: .venv/.bench
 	for file in tests/benchmarks/*.py; do case $$file in */__init__.py) ;; *) $(BIN)/python $$file || exit 1;; esac; done
 
 # Writes the lock files anew from pyproject.toml; needs pip-tools in the environment that runs it.
@@ -43,6 +43,8 @@ lock:
 	  --output-file requirements.lock pyproject.toml
 	pip-compile -q --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	  --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	pip-compile -q --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	  --extra bench --constraint requirements.lock --output-file requirements-bench.lock pyproject.toml
 
 clean:
 	rm -rf .venv var .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -59,3 +61,8 @@ clean:
 .venv/.dev: requirements-dev.lock | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
 	@touch $@ .venv/.runtime
+
+# What the benchmarks compare with.
+.venv/.bench: requirements-bench.lock .venv/.dev
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-bench.lock
+	@touch $@

@@ -3,24 +3,25 @@
 Called in the transaction of the job's outcome, so that on the normal path nobody has to poll and nothing is missed.
 """
 
-import uuid
-
 from django.db.models import Q
 
 from offloading.jobs import states
+from offloading.jobs.signals import JobChange
 from offloading.models import Attempt, Job, JobState
 from workflow import engine
 from workflow.models import Workflow, WorkflowState
 
 
-def job_changed(*, job_id: uuid.UUID, state: str, **_facts: object) -> None:
-    """Let every running instance that depends on the job go on, or fail with the job's reason."""
-    if state not in states.FINAL:
+def jobs_changed(*, changes: tuple[JobChange, ...], **_facts: object) -> None:
+    """Let every running instance that depends on one of the jobs go on, or fail with the job's reason."""
+    ended = {str(change.job_id): change for change in changes if change.state in states.FINAL}
+    if not ended:
         return
-    depends = Q(external_id=str(job_id)) | Q(job_id=job_id, external_id="")
+    depends = Q(external_id__in=ended) | Q(job_id__in=ended, external_id="")
     for workflow in Workflow.objects.filter(depends, state=WorkflowState.RUNNING).order_by("id"):
-        if state != JobState.SUCCEEDED:
-            engine.fail(workflow=workflow, message=why_ended(Job.objects.get(pk=job_id)))
+        change = ended[workflow.external_id or str(workflow.job_id)]
+        if change.state != JobState.SUCCEEDED:
+            engine.fail(workflow=workflow, message=why_ended(Job.objects.get(pk=change.job_id)))
         elif workflow.external_id:
             engine.go_on(workflow=workflow)
 

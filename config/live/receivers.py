@@ -4,6 +4,7 @@ from typing import Any
 
 from config.live.outbox import hint
 from content.signals import NodeEvent
+from offloading.jobs.signals import JobChange
 
 ASSETS = "/content/dam/"
 AGENTS = "/etc/replication/"
@@ -17,8 +18,8 @@ def on_node_changed(event: NodeEvent, **_: Any) -> None:
             hint("replication")
 
 
-def on_job_changed(job_id: object, **_: Any) -> None:
-    hint("jobs", str(job_id))
+def on_jobs_changed(changes: tuple[JobChange, ...], **_: Any) -> None:
+    hint("jobs", str(changes[0].job_id) if len(changes) == 1 else "")
 
 
 def on_topology_changed(**_: Any) -> None:

@@ -13,6 +13,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from offloading.jobs import signals
+from offloading.jobs.signals import JobChange
 from offloading.models import Attempt, Job, JobState
 
 _REMOTE = "remote:"
@@ -84,9 +85,7 @@ def _claim(rows: Iterable[Due], holder: Callable[[Due], tuple[str, str, str]]) -
         for row in claimed:
             _, instance, label = holder(row)
             Attempt.objects.create(job_id=row.job_id, fence=row.fence + 1, instance=instance, instance_label=label)
-            signals.job_changed.send(
-                sender=Job, job_id=row.job_id, topic=row.topic, state=JobState.ACTIVE, previous=JobState.QUEUED
-            )
+        signals.tell(*(JobChange(row.job_id, row.topic, JobState.ACTIVE, JobState.QUEUED) for row in claimed))
     return [Claim(row.job_id, row.topic, row.fence + 1, row.target) for row in claimed]
 
 

@@ -16,6 +16,7 @@ from django.db import transaction
 from offloading import exceptions
 from offloading.jobs import distribution, ids, outcomes, placement, signals, states, topics
 from offloading.jobs import properties as job_properties
+from offloading.jobs.signals import JobChange
 from offloading.models import AttemptOutcome, Job, JobState, Transfer
 from topology import identity
 from topology.snapshot import TopologyView
@@ -64,7 +65,7 @@ def add_job(
 def store(job: Job, view: TopologyView) -> None:
     """Insert a job whose target is chosen, tell of it, and wake who will run it; in the caller's transaction."""
     job.save(force_insert=True)
-    signals.job_changed.send(sender=Job, job_id=job.id, topic=job.topic, state=JobState.QUEUED, previous="")
+    signals.tell(JobChange(job.id, job.topic, JobState.QUEUED, "", job.queue, job.origin, job.target))
     placement.wake(view, job.target)
     if not job.target:
         logger.info("job has no instance yet", extra={"job": job.id, "topic": job.topic})
@@ -88,7 +89,7 @@ def retry_job(job_id: uuid.UUID | str, by: str) -> Job:
             raise exceptions.TransitionRefused("This is the copy of a job of another installation: retry it there.")
         previous = JobState(job.state)
         _reset(job, placer.choose(topic=job.topic, creator=job.application).target)
-        signals.job_changed.send(sender=Job, job_id=job.id, topic=job.topic, state=JobState.QUEUED, previous=previous)
+        signals.tell(JobChange(job.id, job.topic, JobState.QUEUED, previous, job.queue, job.origin, job.target))
         placement.wake(placer.view, job.target)
     logger.info("job retried", extra={"job": job.id, "topic": job.topic, "by": by})
     return job

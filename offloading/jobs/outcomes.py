@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 
 from offloading import exceptions
 from offloading.jobs import claims, signals
+from offloading.jobs.signals import JobChange
 from offloading.models import Attempt, AttemptOutcome, Job, JobState
 from topology import wakeup
 
@@ -174,7 +175,7 @@ def close_attempt(held: Job, outcome: AttemptOutcome, message: str, log: str = "
 
 
 def tell(held: Job, state: JobState) -> None:
-    signals.job_changed.send(sender=Job, job_id=held.id, topic=held.topic, state=state, previous=JobState(held.state))
+    signals.tell(JobChange(held.id, held.topic, state, held.state, held.queue, held.origin, held.target))
 
 
 def _finish(held: Job, state: JobState, message: str, **changes: Any) -> JobState:

@@ -17,6 +17,7 @@ from django.db.models import QuerySet
 
 from offloading import capabilities
 from offloading.jobs import distribution, outcomes, signals
+from offloading.jobs.signals import JobChange
 from offloading.models import Job, JobState
 from topology import services as topology
 from topology import wakeup
@@ -125,8 +126,8 @@ def _retarget(placer: Placer, group: Group, ids: list[uuid.UUID] | None, target:
     first = waiting.order_by().values_list("id", flat=True).first()
     moved = waiting.update(target=target)
     if moved and first:
-        signals.job_changed.send(
-            sender=Job, job_id=first, topic=group.topic, state=JobState.QUEUED, previous=JobState.QUEUED
+        signals.tell(
+            JobChange(first, group.topic, JobState.QUEUED, JobState.QUEUED, "", group.origin, target),
         )
         logger.info("jobs moved", extra={"topic": group.topic, "count": moved, "old": group.target, "new": target})
         wake(placer.view, target)

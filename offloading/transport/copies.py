@@ -16,6 +16,7 @@ from content import blobs, bundles, paths
 from content import services as content
 from offloading import exceptions
 from offloading.jobs import manager, signals, topics
+from offloading.jobs.signals import JobChange
 from offloading.models import AttemptOutcome, Job, JobState, Transfer
 from offloading.transport import manifest, messages, payload, signing
 from topology import identity, snapshot, wakeup
@@ -177,9 +178,7 @@ def _renew(old: Job, offer: messages.Offer, caller: str) -> None:
         started_at=None,
         finished_at=None,
     )
-    signals.job_changed.send(
-        sender=Job, job_id=old.id, topic=offer.topic, state=JobState.QUEUED, previous=JobState(old.state)
-    )
+    signals.tell(JobChange(old.id, offer.topic, JobState.QUEUED, old.state, old.queue, caller, identity.sling_id()))
     wakeup.notify("jobs", identity.sling_id())
 
 

@@ -13,7 +13,7 @@ def connect() -> None:
     """Register with the topology and the job engine."""
     properties.register((keys.PROPERTY,), keys.announce)
     listeners.register("transport", on_topology)
-    signals.job_changed.connect(returns.on_job_changed, dispatch_uid="transport-returns")
+    signals.jobs_changed.connect(returns.on_jobs_changed, dispatch_uid="transport-returns")
 
 
 def on_topology(event: TopologyEvent) -> None:

@@ -14,6 +14,7 @@ from django.db import transaction
 from content import blobs, bundles, paths
 from content import services as content
 from offloading.jobs import states
+from offloading.jobs.signals import JobChange
 from offloading.models import Attempt, Job, JobState, Transfer
 from offloading.transport import client, copies, courier, messages, payload, transfers
 from topology import snapshot, wakeup
@@ -23,10 +24,14 @@ log = logging.getLogger(__name__)
 PATH = "/bin/receive/results"
 
 
-def on_job_changed(*, job_id: uuid.UUID, state: str, **facts: Any) -> None:
-    """Note, in the transaction that ends a copy, that its result must go home (receiver of `job_changed`)."""
-    if state not in states.FINAL:
-        return
+def on_jobs_changed(*, changes: tuple[JobChange, ...], **facts: Any) -> None:
+    """Note, in the transaction that ends a copy, that its result must go home (receiver of `jobs_changed`)."""
+    for change in changes:
+        if change.origin and change.state in states.FINAL:
+            _note_end(change.job_id)
+
+
+def _note_end(job_id: uuid.UUID) -> None:
     fence = Job.objects.filter(id=job_id).exclude(origin="").values_list("origin_fence", flat=True).first()
     if fence is None:
         return

@@ -7,7 +7,7 @@ from django.db import transaction
 
 from offloading import exceptions, services
 from offloading.jobs import claims, manager, outcomes, testing
-from offloading.jobs.signals import job_changed
+from offloading.jobs.signals import jobs_changed
 from offloading.models import AttemptOutcome, Job, JobState
 from tests.offloading.topologies import establish
 from topology import wakeup
@@ -33,13 +33,12 @@ def woken(monkeypatch):
 def news():
     found = []
 
-    def receive(sender, **facts):
-        facts.pop("signal")
-        found.append((facts["previous"], facts["state"]))
+    def receive(changes, **facts):
+        found.extend((change.previous, change.state) for change in changes)
 
-    job_changed.connect(receive)
+    jobs_changed.connect(receive)
     yield found
-    job_changed.disconnect(receive)
+    jobs_changed.disconnect(receive)
 
 
 def finished(state=JobState.ERROR):
