@@ -83,6 +83,12 @@ class Job(models.Model):
                 name="job_ready",
                 condition=models.Q(state="QUEUED", not_before=None),
             ),
+            # The same by topic, for queues that take one of each topic in turn and for moving whole topics.
+            models.Index(
+                fields=["target", "queue", "topic", "rank_at", "id"],
+                name="job_ready_topic",
+                condition=models.Q(state="QUEUED", not_before=None),
+            ),
             # What becomes ready by itself.
             models.Index(
                 fields=["target", "not_before"],
