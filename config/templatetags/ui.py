@@ -85,6 +85,20 @@ def clock(when: datetime | None) -> str:
     )
 
 
+@register.simple_tag
+def countdown(when: datetime | None) -> str:
+    """Write an instant to come as people say it ("in 12 s"), with the full instant as title. times.js keeps it fresh."""
+    if when is None:
+        return "–"
+    local = timezone.localtime(when)
+    return format_html(
+        '<time datetime="{}" title="{}" data-until>{}</time>',
+        local.isoformat(),
+        _full(local),
+        ahead(when - timezone.now()),
+    )
+
+
 def _full(local: datetime) -> str:
     return local.strftime("%A %-d %B %Y, %H:%M:%S.") + f"{local.microsecond // 1000:03d} {local.tzname()}"
 
@@ -98,6 +112,17 @@ def ago(span: timedelta) -> str:
         if seconds >= size:
             return f"{seconds // size} {unit} ago"
     return f"{seconds} s ago"
+
+
+def ahead(span: timedelta) -> str:
+    """Say how far ahead something is; static/js/times.js says the same in the browser."""
+    seconds = round(span.total_seconds())
+    if seconds <= 0:
+        return "any moment"
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"in {seconds // size} {unit}"
+    return f"in {seconds} s"
 
 
 @register.filter

@@ -46,6 +46,20 @@ def test_moment_carries_the_full_instant():
     assert ui.moment(None) == ui.clock(None) == "–"
 
 
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-3, "any moment"), (0, "any moment"), (12, "in 12 s"), (90, "in 90 s"), (150, "in 2 min"), (200_000, "in 2 d")],
+)
+def test_what_is_to_come_is_said_in_one_unit(seconds, said):
+    assert ui.ahead(timedelta(seconds=seconds)) == said
+
+
+def test_countdown_carries_the_full_instant():
+    when = timezone.now() + timedelta(seconds=30)
+    assert re.search(r'<time datetime="\S+\+00:00" title="[^"]+ UTC" data-until>in (30|29) s</time>', ui.countdown(when))
+    assert ui.countdown(None) == "–"
+
+
 def test_soft_breaks_behind_separators_and_escapes():
     assert ui.soft("a.b/c,<d>") == "a.<wbr>b/<wbr>c,<wbr>&lt;d&gt;<wbr>"
 
