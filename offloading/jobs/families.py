@@ -1,0 +1,148 @@
+"""Failures that are alike: the same topic, the same kind of error, the same place in the code.
+
+Which failure belongs to which family is pure: `fingerprint`, a digest of what is alike. `note` keeps the families that
+were seen. Which jobs have failed is told by the jobs themselves, never by a count kept here.
+"""
+
+import hashlib
+import re
+import sysconfig
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Self
+
+from django.db.models.functions import Now
+
+from offloading.models import FailureFamily
+
+MESSAGE_LENGTH = 10_000
+# Where two messages differ only behind this, they are alike anyway.
+_COMPARED_LENGTH = 1_000
+_FIELD_LENGTH = 255
+_ENGINE = str(Path(__file__).parent) + "/"
+_LIBRARIES = tuple(sysconfig.get_path(name) + "/" for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+
+# What is different each time, in this order: an id in quotes is a quoted text, a number in a path is a part of it.
+_VARIABLE = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        # An apostrophe inside of a word opens no quotation.
+        (r"""(?<!\w)'[^'\n]*'(?!\w)|"[^"\n]*"|`[^`\n]*`|“[^”\n]*”|«[^»\n]*»""", "<text>"),
+        (r"\b[a-z][a-z0-9+.-]*://[^\s,;)\]>]+", "<path>"),
+        (r"[\w.+-]+@[\w-]+(\.[\w-]+)+", "<text>"),
+        (r"\b[A-Za-z]:\\[^\s,;:)\]>]+", "<path>"),
+        # Absolute, or with two slashes: "and/or" is no path.
+        (r"(?<![\w/])~?(/[^\s/,;:()\[\]<>]+)+/?|\b[\w.~@-]+(/[\w.~@-]+){2,}/?", "<path>"),
+        (r"\b[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b", "<id>"),
+        (r"\b(0x[0-9a-fA-F]+|(?=[a-fA-F]*\d)[0-9a-fA-F]{8,}|(?=[A-Za-z_-]*\d)[\w-]{20,})\b", "<id>"),
+        (r"(?<!\w)[-+](?=\d)", ""),
+        (r"\d+([.,:]\d+)*", "<number>"),
+        # 12 bytes and a1b2c3d4 bytes are alike, whatever the digits were.
+        (r"<id>", "<number>"),
+        (r"\s+", " "),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong and where: the qualified name of an exception, and `module:function:line`, each possibly ""."""
+
+    error: str
+    place: str
+
+    @classmethod
+    def of(cls, exception: BaseException) -> Self:
+        """Describe an exception that was caught. Its place is that of the consumer's code, not of a library in it."""
+        kind = type(exception)
+        error = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        frames = list(traceback.walk_tb(exception.__traceback__))
+        own = [(frame, line) for frame, line in frames if _is_own(frame)]
+        innermost = (own or frames)[-1:]
+        return cls(error, "".join(_place(frame, line) for frame, line in innermost))
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A failure that was seen. Without an exception `failure` is None, and its `message` tells its family."""
+
+    topic: str
+    failure: Failure | None
+    message: str
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.topic, self.failure, self.message)
+
+
+def fingerprint(topic: str, failure: Failure | None, message: str) -> str:
+    """Return the 32 hex digits that all failures of one family share.
+
+    A failure without an exception is told by its message, apart from what is different in it each time.
+    """
+    parts = (topic, "", normalised(message))
+    if failure and failure.error:
+        parts = (topic, failure.error, failure.place)
+    return hashlib.blake2b("\0".join(parts).encode(errors="replace"), digest_size=16).hexdigest()
+
+
+def normalised(message: str) -> str:
+    """Return a message without its numbers, ids, paths and quoted texts."""
+    text = message[:_COMPARED_LENGTH]
+    for pattern, replacement in _VARIABLE:
+        text = pattern.sub(replacement, text)
+    return text.strip().casefold()
+
+
+def note(*, topic: str, failure: Failure | None, message: str) -> str:
+    """Keep that a failure was seen, in the caller's transaction; return its fingerprint."""
+    return note_all([Sighting(topic, failure, message)])[0]
+
+
+def note_all(sightings: Iterable[Sighting]) -> list[str]:
+    """Keep failures with one statement, in the caller's transaction; return their fingerprints in the same order.
+
+    Of failures of one family the last one's message stays.
+    """
+    seen = list(sightings)
+    fingerprints = [sighting.fingerprint for sighting in seen]
+    rows = {key: _row(key, sighting) for key, sighting in zip(fingerprints, seen, strict=True)}
+    FailureFamily.objects.bulk_create(
+        # Always in the same order: two transactions that wait for each other's rows would never end.
+        [rows[key] for key in sorted(rows)],
+        update_conflicts=True,
+        unique_fields=["fingerprint"],
+        update_fields=["message", "last_seen_at"],
+    )
+    return fingerprints
+
+
+def _row(key: str, sighting: Sighting) -> FailureFamily:
+    failure = sighting.failure or Failure("", "")
+    return FailureFamily(
+        fingerprint=key,
+        topic=sighting.topic,
+        error=_clean(failure.error, _FIELD_LENGTH),
+        place=_clean(failure.place, _FIELD_LENGTH) if failure.error else "",
+        message=_clean(sighting.message, MESSAGE_LENGTH),
+        first_seen_at=Now(),
+        last_seen_at=Now(),
+    )
+
+
+def _is_own(frame: FrameType) -> bool:
+    name = frame.f_code.co_filename
+    return not name.startswith((_ENGINE, "<frozen ", *_LIBRARIES))
+
+
+def _place(frame: FrameType, line: int) -> str:
+    module = frame.f_globals.get("__name__") or frame.f_code.co_filename
+    return f"{module}:{frame.f_code.co_qualname}:{line}"
+
+
+def _clean(text: str, length: int) -> str:
+    """Return the text as every database stores it: no NUL, no half characters."""
+    return text[:length].replace("\0", "\ufffd").encode(errors="replace").decode()
