@@ -37,4 +37,5 @@ def patterns(request: HttpRequest) -> HttpResponse:
         if request.headers.get("HX-Request") == "true":
             return HttpResponse(status=204)
     now = timezone.now()
-    return render(request, "config/patterns.html", {"now": now, "earlier": now - timedelta(seconds=43)})
+    context = {"now": now, "earlier": now - timedelta(seconds=43), "busy": [0, 3, 8, 5, 12, 9, 2], "idle": [0] * 7}
+    return render(request, "config/patterns.html", context)
