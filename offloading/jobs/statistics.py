@@ -5,7 +5,8 @@ database's. Everything that is shown or measured is a sum of these rows.
 """
 
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from operator import attrgetter
 
 from django.db import connection
 
@@ -50,11 +51,12 @@ def count(entries: Iterable[Entry]) -> None:
     for start in range(0, len(rows), _ROWS):
         part = rows[start : start + _ROWS]
         values = ",".join([f"({minute},%s,%s,%s,%s,%s,%s,%s,%s,%s)"] * len(part))
-        parameters = [value for row in part for value in (instance, *astuple(row))]
+        parameters = [value for row in part for value in (instance, *_values(row))]
         with connection.cursor() as cursor:
             cursor.execute(_INSERT + values + _ADD, parameters)
 
 
+_values = attrgetter("queue", "topic", *_COUNTERS)
 _INSERT = f"INSERT INTO offloading_tally (minute, instance, queue, topic, {', '.join(_COUNTERS)}) VALUES "
 _ADD = " ON CONFLICT (minute, instance, queue, topic) DO UPDATE SET " + ", ".join(
     f"{name} = offloading_tally.{name} + excluded.{name}" for name in _COUNTERS
