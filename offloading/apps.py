@@ -7,9 +7,12 @@ class OffloadingConfig(AppConfig):
 
     def ready(self) -> None:
         from offloading import capabilities
+        from offloading.jobs import configuration, pauses
         from offloading.transport import news
-        from topology import properties
+        from topology import properties, wakeup
 
         autodiscover_modules("job_consumers")
         properties.register(capabilities.PROPERTY_NAMES, capabilities.announce)
         news.connect()
+        wakeup.on("queues", configuration.forget)
+        wakeup.on("queues", pauses.forget)

@@ -1,5 +1,7 @@
 """What job authors and callers of the job manager may have to catch. Each message says what to do next."""
 
+from collections.abc import Mapping
+
 
 class JobError(Exception):
     """Anything that the job engine refuses."""
@@ -31,3 +33,35 @@ class InstanceUnknown(JobError, LookupError):
 
 class SwitchInvalid(JobError, ValueError):
     """A switch names a topic or an action that the instance does not know."""
+
+
+class ScheduleInvalid(JobError, ValueError):
+    """A schedule breaks the rules of its type, or names no time that will come."""
+
+
+class ScheduleMissing(JobError, LookupError):
+    """No scheduled job has that name."""
+
+
+class PropertiesWrong(JobError, ValueError):
+    """Some properties of something are not valid. `problems` maps each of them to what is to be done about it."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        self.problems = dict(problems)
+        super().__init__("; ".join(f"{name}: {problem}" for name, problem in self.problems.items()))
+
+
+class QueueInvalid(PropertiesWrong):
+    """A queue configuration cannot be used."""
+
+
+class QueueMissing(JobError, LookupError):
+    """No queue is configured under that name."""
+
+
+class PauseInvalid(PropertiesWrong):
+    """A pause cannot be made."""
+
+
+class AsyncMisused(JobError, RuntimeError):
+    """The result of an asynchronous job was brought too early, or twice."""

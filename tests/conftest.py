@@ -4,6 +4,8 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
 
+from offloading.jobs import configuration, pauses
+
 
 @pytest.fixture(autouse=True)
 def own_home(settings, tmp_path):
@@ -18,6 +20,14 @@ def own_home(settings, tmp_path):
 def quick_passwords(settings):
     """Passwords are hashed a million times over, on purpose; no test is about that."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered(monkeypatch):
+    """Each test has its own database: what was read from another one must not be taken for this one's."""
+    for module in (configuration, pauses):
+        monkeypatch.setattr(module, "CACHE_SECONDS", 0.0)
+        module.forget()
 
 
 @pytest.fixture
