@@ -307,11 +307,13 @@ class StatisticsReset(models.Model):
 
 
 class TopicSettings(models.Model):
-    """What one instance of this cluster may do: Sling's white and black list of its consumer manager."""
+    """What one instance of this cluster may do: Sling's white and black list of its consumer manager, and a drain."""
 
     sling_id = models.CharField(max_length=36, primary_key=True)
     whitelist = models.JSONField(default=list)
     blacklist = models.JSONField(default=list)
+    # It finishes what it runs and takes nothing more; its lists wait until that is over.
+    is_draining = models.BooleanField(default=False)
     changed_by = models.CharField(max_length=150, blank=True)
     changed_at = models.DateTimeField(db_default=Now())
 
