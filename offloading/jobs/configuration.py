@@ -6,12 +6,13 @@ Running jobs go on under the queue they started in.
 """
 
 import logging
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.db import transaction
 from django.db.models.functions import Now
+from django.dispatch import Signal
 
 from offloading import exceptions
 from offloading.jobs import processors, queues
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 # How old what a process knows of the configurations may be. Its own changes and those it is told of apply at once.
 CACHE_SECONDS = 0.5
+# Sent inside the transaction in which a configuration or a pause was made, changed or removed.
+queues_changed = Signal()
 _FIELDS = tuple(each.name for each in fields(QueueSettings))
 
 
@@ -111,9 +114,8 @@ def put(settings: QueueSettings, by: str) -> QueueSettings:
 
     Raises QueueInvalid, naming each property that is not valid.
     """
-    settings = queues.validate(_trimmed(settings), processors.count())
+    settings = queues.validate(_tidied(settings), processors.count())
     with transaction.atomic():
-        _refuse_twins(settings)
         values: dict[str, Any] = {**asdict(settings), "topics": list(settings.topics)}
         QueueConfiguration.objects.update_or_create(
             name=settings.name, defaults={**values, "changed_by": by, "changed_at": Now()}
@@ -155,25 +157,20 @@ def settle() -> int:
 
 
 def _changed() -> int:
-    """Make everyone see the change: the waiting jobs at once, the processes when the transaction is committed."""
     moved = settle()
     forget()
     transaction.on_commit(forget)
-    wakeup.notify("queues")
-    wakeup.notify("jobs")
+    tell()
     return moved
 
 
-def _trimmed(settings: QueueSettings) -> QueueSettings:
+def tell() -> None:
+    """Let every process see a change of queues or pauses once the transaction is committed."""
+    queues_changed.send(sender=QueueSettings)
+    wakeup.notify("queues")  # first: who is woken for jobs must not look at what it remembers
+    wakeup.notify("jobs")
+
+
+def _tidied(settings: QueueSettings) -> QueueSettings:
     entries = tuple(entry.strip() for entry in settings.topics if entry.strip())
-    values = {name: getattr(settings, name) for name in _FIELDS}
-    return QueueSettings(**{**values, "name": settings.name.strip(), "topics": entries})
-
-
-def _refuse_twins(settings: QueueSettings) -> None:
-    """Two configurations whose queues have the same name would be one queue with two settings."""
-    name = queues.computed_name(settings.name, "{0}")
-    others = QueueConfiguration.objects.exclude(name=settings.name).values_list("name", flat=True)
-    twin = next((other for other in others if queues.computed_name(other, "{0}") == name), None)
-    if twin is not None:
-        raise exceptions.QueueInvalid({"name": f"Its queue would have the same name as that of {twin!r}: {name!r}."})
+    return replace(settings, name=queues.legal_name(settings.name), topics=entries)

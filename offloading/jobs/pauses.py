@@ -17,7 +17,6 @@ from offloading import exceptions
 from offloading.jobs import configuration, queues, topics
 from offloading.jobs.remembered import Remembered
 from offloading.models import UNFINISHED, Job, Pause
-from topology import wakeup
 
 logger = logging.getLogger(__name__)
 
@@ -114,8 +113,7 @@ _remembered = Remembered(_read, lambda: CACHE_SECONDS)
 def _changed() -> None:
     forget()
     transaction.on_commit(forget)
-    wakeup.notify("queues")
-    wakeup.notify("jobs")
+    configuration.tell()
 
 
 def _holds(row: Pause, queue: str, topic: str) -> bool:

@@ -122,16 +122,30 @@ def computed_name(name: str, part: str) -> str:
     return name_filter(name.replace(_PLACEHOLDER, part))[:NAME_LENGTH]
 
 
+def legal_name(name: str) -> str:
+    """Return the name that a configuration is kept under: filtered but for its placeholders."""
+    name = name.strip()
+    if name == MAIN_QUEUE or not name:
+        return name
+    parts = [_filtered(part) for part in name.split(_PLACEHOLDER)]
+    legal = _PLACEHOLDER.join(parts)
+    return f"_{legal}" if legal[0].isdigit() else legal
+
+
 def name_filter(text: str) -> str:
     """Make a name of letters, digits and the few other legal characters: everything else becomes one `_`."""
+    name = _filtered(text) or "_"
+    return f"_{name}" if name[0].isdigit() else name
+
+
+def _filtered(text: str) -> str:
     written: list[str] = []
     for character in text:
         if not _ILLEGAL.match(character):
             written.append(character)
         elif not written or written[-1] != "_":
             written.append("_")
-    name = "".join(written) or "_"
-    return f"_{name}" if name[0].isdigit() else name
+    return "".join(written)
 
 
 def makes(settings: QueueSettings, queue_name: str) -> bool:
