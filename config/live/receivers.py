@@ -22,6 +22,10 @@ def on_jobs_changed(changes: tuple[JobChange, ...], **_: Any) -> None:
     hint("jobs", str(changes[0].job_id) if len(changes) == 1 else "")
 
 
+def on_queues_changed(**_: Any) -> None:
+    hint("queues")
+
+
 def on_topology_changed(**_: Any) -> None:
     # What an instance may do is told by its topology properties.
     hint("topology")

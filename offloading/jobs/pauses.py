@@ -125,8 +125,9 @@ def _holds(row: Pause, queue: str, topic: str) -> bool:
 
 
 def _problems(kind: str, name: str, by: str, reason: str, until: datetime | None) -> dict[str, str]:
+    if kind not in Pause.Kind.values:
+        return {"kind": f"{kind!r} is none of: {', '.join(Pause.Kind.values)}."}
     checks = {
-        "kind": "" if kind in Pause.Kind.values else f"{kind!r} is none of: {', '.join(Pause.Kind.values)}.",
         "name": _queue_problem(name) if kind == Pause.Kind.QUEUE else _topic_problem(name),
         "by": "" if by else "Say who pauses it.",
         "reason": "" if len(reason) <= REASON_LENGTH else f"A reason has at most {REASON_LENGTH} characters.",
