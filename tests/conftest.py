@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
 
-from offloading.jobs import configuration, pauses
+from offloading.jobs import configuration, pauses, placement
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def quick_passwords(settings):
 @pytest.fixture(autouse=True)
 def nothing_remembered(monkeypatch):
     """Each test has its own database: what was read from another one must not be taken for this one's."""
-    for module in (configuration, pauses):
+    for module in (configuration, pauses, placement):
         monkeypatch.setattr(module, "CACHE_SECONDS", 0.0)
         module.forget()
 

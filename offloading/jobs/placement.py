@@ -1,7 +1,7 @@
 """Giving waiting jobs a target: when they are added, and again whenever theirs is gone or no longer takes the topic.
 
-What the target is, `distribution` decides. Here are the reads and the guarded writes around it; all are safe to repeat
-and to run in several processes at once.
+What the target is, `distribution` decides; which jobs move to idle instances, `balance`. Here are the reads and the
+guarded writes around them; all are safe to repeat and to run in several processes at once.
 """
 
 import logging
@@ -9,129 +9,93 @@ import random
 import threading
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from offloading import capabilities
-from offloading.jobs import distribution, outcomes, signals
+from offloading.jobs import balance, configuration, distribution, loads, outcomes, signals
+from offloading.jobs.distribution import Load
+from offloading.jobs.remembered import Remembered
 from offloading.jobs.signals import JobChange
-from offloading.models import Job, JobState
+from offloading.models import Job, JobState, QueueType
 from topology import services as topology
 from topology import wakeup
 from topology.snapshot import TopologyView
 
 logger = logging.getLogger(__name__)
 
+# How old the picture may be by which `current` places jobs. What that puts in a wrong place is moved by its dispatcher.
+CACHE_SECONDS = 0.5
 _BATCH = 500
 # Whose turn it is, by topic. Each process begins somewhere else, or many of them would all favour the first instance.
 _turns: Counter[str] = Counter()
-_turns_lock = threading.Lock()
 _first_turn = random.randrange(1000)
 
 
-@dataclass(frozen=True)
-class Group:
-    """Waiting jobs that are alike in all that decides about their target."""
-
-    topic: str
-    target: str
-    application: str
-    origin: str
-
-
 class Placer:
-    """Chooses targets with one picture of the topology: take a new one for every piece of work."""
+    """Chooses targets with one picture of topology, switches and loads. Safe to use from several threads.
+
+    It counts what it placed itself on top of the loads it read, so that a burst of jobs is spread evenly.
+    """
 
     def __init__(self, view: TopologyView | None = None) -> None:
         self.view = view or topology.current_view()
         self.capabilities = capabilities.of_view(self.view)
+        self.loads = loads.of_view(self.view)
+        self._candidates: dict[tuple[str, str, bool], distribution.Candidates] = {}
+        self._lock = threading.Lock()
 
     def choose(self, *, topic: str, creator: str, origin: str = "", turn: int | None = None) -> distribution.Choice:
-        """Choose a target; among equals by `turn`, or the next in turn."""
-        return distribution.choose(
-            view=self.view,
-            capabilities=self.capabilities,
-            topic=topic,
-            creator=creator,
-            turn=_next_turn(topic) if turn is None else turn,
-            stays_in_cluster=bool(origin),
-        )
+        """Choose a target for a job that will be placed there; with a `turn`, for one of which is only spoken."""
+        candidates = self.candidates(topic=topic, creator=creator, is_copy=bool(origin))
+        if turn is not None:
+            return candidates.choose(self.loads, turn)
+        with self._lock:
+            _turns[topic] += 1
+            choice = candidates.choose(self.loads, _first_turn + _turns[topic])
+            if choice.target:
+                load = self.loads[choice.target]
+                self.loads[choice.target] = Load(load.waiting + 1, load.running, load.slots)
+        return choice
 
-    def is_well_placed(self, group: Group) -> bool:
-        """Say whether the jobs of `group` can stay where they are."""
-        capability = self.capabilities.get(group.target)
-        is_near_enough = not group.origin or self.view.is_local_member(group.target)
-        return capability is not None and capability.takes(group.topic) and is_near_enough
+    def candidates(self, *, topic: str, creator: str, is_copy: bool) -> distribution.Candidates:
+        """Return who may get jobs of this topic that instance `creator` added, or that came from another cluster."""
+        key = (topic, creator, is_copy)
+        if key not in self._candidates:
+            queue = configuration.queue_of(topic).settings
+            wishes = distribution.Wishes(
+                creator,
+                stays_in_cluster=is_copy,
+                is_ordered=queue.type == QueueType.ORDERED,
+                prefers_creator=queue.prefer_run_on_creation_instance,
+                is_for_leader=settings.OFFLOADING_DISABLE_DISTRIBUTION,
+            )
+            self._candidates[key] = distribution.candidates(
+                view=self.view, capabilities=self.capabilities, topic=topic, wishes=wishes
+            )
+        return self._candidates[key]
 
-
-def settle(view: TopologyView | None = None, *, target: str | None = None) -> int:
-    """Place every waiting job that has no target or a wrong one; return how many moved.
-
-    With `target`, look at the jobs of that instance and at those without one. Does nothing while the topology changes.
-    """
-    placer = Placer(view)
-    if not placer.view.is_current:
-        return 0
-    waiting = Job.objects.filter(state=JobState.QUEUED)
-    if target is not None:
-        waiting = waiting.filter(target__in=["", target])
-    columns = waiting.order_by().values_list("topic", "target", "application", "origin").distinct()
-    groups = [Group(*row) for row in columns]
-    return sum(_place_group(placer, group) for group in groups if not placer.is_well_placed(group))
-
-
-def move_away(job_ids: Iterable[uuid.UUID], *, target: str) -> None:
-    """Take the target from jobs that it turned out not to take, and place them again."""
-    Job.objects.filter(id__in=list(job_ids), state=JobState.QUEUED, target=target).update(target="")
-    settle(target="")
+    def takes(self, sling_id: str, topic: str) -> bool:
+        """Say whether that instance is there and takes the topic."""
+        capability = self.capabilities.get(sling_id)
+        return capability is not None and capability.takes(topic)
 
 
-def _place_group(placer: Placer, group: Group) -> int:
-    """Move the jobs of `group`, in batches; return how many."""
-    choice = placer.choose(topic=group.topic, creator=group.application, origin=group.origin)
-    if not choice.target:
-        return _unplace(placer, group)
-    return sum(_move(placer, group, batch) for batch in _batches(group))
+_remembered = Remembered(Placer, lambda: CACHE_SECONDS)
 
 
-def _move(placer: Placer, group: Group, batch: list[uuid.UUID]) -> int:
-    by_target: defaultdict[str, list[uuid.UUID]] = defaultdict(list)
-    for job_id in batch:
-        choice = placer.choose(topic=group.topic, creator=group.application, origin=group.origin)
-        by_target[choice.target].append(job_id)
-    with transaction.atomic():
-        return sum(_retarget(placer, group, ids, target) for target, ids in by_target.items())
+def current() -> Placer:
+    """Return a placer whose picture is at most CACHE_SECONDS old. Costs nothing but every now and then."""
+    return _remembered.get()
 
 
-def _unplace(placer: Placer, group: Group) -> int:
-    """Leave the jobs of `group` without a target; a copy from another installation goes back to where it came from."""
-    if group.origin:
-        return sum(_return_copy(job_id, group) for batch in _batches(group) for job_id in batch)
-    if not group.target:
-        return 0
-    with transaction.atomic():
-        return _retarget(placer, group, None, "")
-
-
-def _return_copy(job_id: uuid.UUID, group: Group) -> int:
-    message = f"No instance of this cluster takes topic {group.topic!r} any more: the job goes back to its origin."
-    return int(outcomes.drop_waiting(job_id=job_id, message=message))
-
-
-def _retarget(placer: Placer, group: Group, ids: list[uuid.UUID] | None, target: str) -> int:
-    waiting = _waiting(group) if ids is None else _waiting(group).filter(id__in=ids)
-    first = waiting.order_by().values_list("id", flat=True).first()
-    moved = waiting.update(target=target)
-    if moved and first:
-        signals.tell(
-            JobChange(first, group.topic, JobState.QUEUED, JobState.QUEUED, "", group.origin, target),
-        )
-        logger.info("jobs moved", extra={"topic": group.topic, "count": moved, "old": group.target, "new": target})
-        wake(placer.view, target)
-    return moved
+def forget() -> None:
+    """Have the next `current` look anew: something changed that decides about targets."""
+    _remembered.forget()
 
 
 def wake(view: TopologyView, target: str) -> None:
@@ -142,29 +106,191 @@ def wake(view: TopologyView, target: str) -> None:
         wakeup.notify("transport")
 
 
-def _waiting(group: Group) -> QuerySet[Job]:
-    return Job.objects.filter(
-        state=JobState.QUEUED,
-        topic=group.topic,
-        target=group.target,
-        application=group.application,
-        origin=group.origin,
-    )
+# --- Jobs in the wrong place --------------------------------------------------------------------------------------
 
 
-def _batches(group: Group) -> Iterator[list[uuid.UUID]]:
-    """Yield the ids of the jobs of `group`, oldest first, while they are still there."""
-    last: uuid.UUID | None = None
-    while True:
-        rest = _waiting(group) if last is None else _waiting(group).filter(id__gt=last)
-        ids = list(rest.order_by("id").values_list("id", flat=True)[:_BATCH])
-        if not ids:
-            return
-        yield ids
-        last = ids[-1]
+@dataclass(frozen=True)
+class Group:
+    """Waiting jobs that are alike in all that decides about their target."""
+
+    target: str
+    queue: str
+    topic: str
+    is_delayed: bool
+    application: str
+    origin: str
+
+    def jobs(self) -> QuerySet[Job]:
+        """Return the jobs, in the order in which they will run."""
+        order = ("not_before", "id") if self.is_delayed else ("rank_at", "id")
+        alike = _waiting(self.target, self.queue, self.topic, self.is_delayed)
+        return alike.filter(application=self.application, origin=self.origin).order_by(*order)
 
 
-def _next_turn(topic: str) -> int:
-    with _turns_lock:
-        _turns[topic] += 1
-        return _first_turn + _turns[topic]
+def settle(view: TopologyView | None = None, *, target: str | None = None, most: int | None = None) -> int:
+    """Place every waiting job that has no target or a wrong one; return how many moved.
+
+    With `target`, look at the jobs of that instance and at those without one; with `most`, stop when so many have moved.
+    Does nothing while the topology changes.
+    """
+    forget()
+    placer = Placer(view)
+    if not placer.view.is_current:
+        return 0
+    moved = 0
+    for group in _misplaced(placer, target):
+        for count in _place(placer, group):
+            moved += count
+            if most is not None and moved >= most:
+                return moved
+    return moved
+
+
+def move_away(job_ids: Iterable[uuid.UUID], *, target: str) -> None:
+    """Take the target from jobs that it turned out not to take, and place them again."""
+    forget()
+    placer = Placer()
+    with transaction.atomic():
+        waiting = Job.objects.filter(id__in=list(job_ids), state=JobState.QUEUED, target=target)
+        rows = waiting.order_by("rank_at", "id").select_for_update(skip_locked=True)
+        changes: list[JobChange] = []
+        for job in rows.only("id", "topic", "queue", "application", "origin"):
+            choice = placer.choose(topic=job.topic, creator=job.application, origin=job.origin)
+            # The picture may be as old as what sent them there: then they wait until it is a new one.
+            new = "" if choice.target == target else choice.target
+            changes.append(_change(job.id, job.topic, job.queue, job.origin, new))
+        _write(placer, target, changes)
+
+
+def _misplaced(placer: Placer, target: str | None) -> Iterator[Group]:
+    """Yield the groups of jobs that are in a wrong place or in none."""
+    for is_delayed in (False, True):
+        waiting = Job.objects.filter(state=JobState.QUEUED, not_before__isnull=not is_delayed)
+        if target is not None:
+            waiting = waiting.filter(target__in=["", target])
+        # All three stand in the index of the jobs that are ready.
+        piles = waiting.order_by().values_list("target", "queue", "topic").distinct()
+        for pile in list(piles):
+            yield from _misplaced_of(placer, pile, is_delayed)
+
+
+def _misplaced_of(placer: Placer, pile: tuple[str, str, str], is_delayed: bool) -> Iterator[Group]:
+    target, _, topic = pile
+    is_here = placer.view.is_local_member(target)
+    is_ordered = configuration.queue_of(topic).settings.type == QueueType.ORDERED
+    if placer.takes(target, topic) and is_here and not is_ordered:
+        return
+    alike = _waiting(*pile, is_delayed).order_by().values_list("application", "origin").distinct()
+    for application, origin in list(alike):
+        ids = placer.candidates(topic=topic, creator=application, is_copy=bool(origin)).ids
+        # An instance of another cluster keeps what waits for it although one here could do it by now; a copy must stay.
+        is_well_placed = target in ids[:1] if is_ordered else placer.takes(target, topic) and (is_here or not origin)
+        if not is_well_placed:
+            yield Group(*pile, is_delayed, application, origin)
+
+
+def _place(placer: Placer, group: Group) -> Iterator[int]:
+    """Move the jobs of a group batch by batch; yield how many each time."""
+    has_place = placer.candidates(topic=group.topic, creator=group.application, is_copy=bool(group.origin)).ids
+    if not has_place and group.origin:
+        for job_id in list(group.jobs().values_list("id", flat=True)):
+            yield _return_copy(job_id, group)
+    elif has_place or group.target:
+        # What has moved is no longer in the group, so the first batch is always the next one.
+        while moved := _place_batch(placer, group):
+            yield moved
+
+
+def _place_batch(placer: Placer, group: Group) -> int:
+    with transaction.atomic():
+        ids = list(group.jobs().select_for_update(skip_locked=True).values_list("id", flat=True)[:_BATCH])
+        changes = []
+        for job_id in ids:
+            choice = placer.choose(topic=group.topic, creator=group.application, origin=group.origin)
+            changes.append(_change(job_id, group.topic, group.queue, group.origin, choice.target))
+        _write(placer, group.target, changes)
+    return len(ids)
+
+
+def _return_copy(job_id: uuid.UUID, group: Group) -> int:
+    """Send a copy from another installation back to where it came from."""
+    message = f"No instance of this cluster takes topic {group.topic!r} any more: the job goes back to its origin."
+    return int(outcomes.drop_waiting(job_id=job_id, message=message))
+
+
+# --- Jobs that wait beside idle instances -------------------------------------------------------------------------
+
+
+def rebalance(view: TopologyView | None = None) -> int:
+    """Give waiting jobs of instances that are far behind to idle ones of this cluster; return how many moved.
+
+    Costs one bounded query while nobody is.
+    """
+    placer = Placer(view)
+    if not placer.view.is_current:
+        return 0
+    here = [each.sling_id for each in placer.view.local_cluster.instances]
+    known = {sling_id: placer.loads[sling_id] for sling_id in here}
+    givers = balance.could_give(known)
+    if not givers:
+        return 0
+    piles = _piles(placer, givers)
+    for giver in givers:  # what was counted at most, exactly
+        waiting = sum(pile.count for pile in piles if pile.target == giver)
+        known[giver] = Load(max(waiting, known[giver].waiting), known[giver].running, known[giver].slots)
+    moves = balance.plan(known, [pile for pile in piles if pile.takers])
+    return sum(_shift(placer, move) for move in moves)
+
+
+def _piles(placer: Placer, givers: Sequence[str]) -> list[balance.Pile]:
+    """Count what waits for the givers, and find who else could have it: nobody for what stays where it is."""
+    ready = Job.objects.filter(state=JobState.QUEUED, not_before=None, target__in=givers)
+    rows = ready.values_list("target", "queue", "topic").annotate(count=Count("pk")).order_by()
+    return [balance.Pile(*row, takers=_takers(placer, row[0], row[2])) for row in rows]
+
+
+def _takers(placer: Placer, giver: str, topic: str) -> tuple[str, ...]:
+    if configuration.queue_of(topic).settings.type in (QueueType.ORDERED, QueueType.IGNORE):
+        return ()
+    # As for a job that came from another installation: only this cluster is looked at.
+    ids = placer.candidates(topic=topic, creator=giver, is_copy=True).ids
+    return tuple(sling_id for sling_id in ids if sling_id != giver)
+
+
+def _shift(placer: Placer, move: balance.Move) -> int:
+    """Carry out a move, batch by batch, the last jobs first; return how many moved."""
+    pile, left = move.pile, move.count
+    jobs = _waiting(pile.target, pile.queue, pile.topic, is_delayed=False).order_by("-rank_at", "-id")
+    if configuration.queue_of(pile.topic).settings.prefer_run_on_creation_instance:
+        jobs = jobs.exclude(application__in=[each.sling_id for each in placer.view.instances])
+    while left > 0:
+        with transaction.atomic():
+            rows = jobs.select_for_update(skip_locked=True).values_list("id", "origin")[: min(left, _BATCH)]
+            changes = [_change(job_id, pile.topic, pile.queue, origin, move.to) for job_id, origin in rows]
+            _write(placer, pile.target, changes)
+        left = left - len(changes) if changes else 0
+    return move.count - left
+
+
+# --- Writing ------------------------------------------------------------------------------------------------------
+
+
+def _waiting(target: str, queue: str, topic: str, is_delayed: bool) -> QuerySet[Job]:
+    is_ready = Q(not_before__isnull=not is_delayed)
+    return Job.objects.filter(is_ready, state=JobState.QUEUED, target=target, queue=queue, topic=topic)
+
+
+def _change(job_id: uuid.UUID, topic: str, queue: str, origin: str, target: str) -> JobChange:
+    return JobChange(job_id, topic, JobState.QUEUED, JobState.QUEUED, queue, origin, target)
+
+
+def _write(placer: Placer, old: str, changes: Sequence[JobChange]) -> None:
+    """Give jobs, which the caller has locked as waiting for `old`, their new targets; tell of it and wake those."""
+    by_target: defaultdict[str, list[uuid.UUID]] = defaultdict(list)
+    for change in changes:
+        by_target[change.target].append(change.job_id)
+    for target, ids in by_target.items():
+        Job.objects.filter(id__in=ids, state=JobState.QUEUED, target=old).update(target=target)
+        logger.info("jobs moved", extra={"count": len(ids), "old": old, "new": target})
+        wake(placer.view, target)
+    signals.tell(*changes)
