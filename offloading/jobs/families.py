@@ -1,24 +1,31 @@
 """Failures that are alike: the same topic, the same kind of error, the same place in the code.
 
 Which failure belongs to which family is pure: `fingerprint`, a digest of what is alike. `note` keeps the families that
-were seen. Which jobs have failed is told by the jobs themselves, never by a count kept here.
+were seen. How many jobs a family has is told by the jobs themselves, never by a count kept here: a job has a family if
+and only if it stands in the history as ERROR or GIVEN_UP, and loses it when it is retried.
 """
 
 import hashlib
 import re
 import sysconfig
 import traceback
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
+from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 
-from offloading.models import FailureFamily
+from offloading.models import Attempt, FailureFamily, Job
 
 MESSAGE_LENGTH = 10_000
+# How many of a family's jobs, the latest ones, say where it happens.
+SAMPLE = 5
 # Where two messages differ only behind this, they are alike anyway.
 _COMPARED_LENGTH = 1_000
 _FIELD_LENGTH = 255
@@ -146,3 +153,95 @@ def _place(frame: FrameType, line: int) -> str:
 def _clean(text: str, length: int) -> str:
     """Return the text as every database stores it: no NUL, no half characters."""
     return text[:length].replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
+# --- What there is ------------------------------------------------------------------------------------------------
+
+
+class Order(StrEnum):
+    """What comes first in an overview."""
+
+    JOBS = "jobs"
+    LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class FamilyRow:
+    """A family and its failed jobs: how many, when the latest one ended, and the latest few with their instances."""
+
+    family: FailureFamily
+    jobs: int
+    latest_at: datetime | None
+    sample: tuple[uuid.UUID, ...]
+    instances: tuple[str, ...]
+
+
+def overview(limit: int = 200, *, words: str = "", order: Order = Order.JOBS) -> list[FamilyRow]:
+    """Return the families that have failed jobs now, those with the most or the latest first.
+
+    `words` must all stand in topic, error, place or message of a family. Three queries, for any number of rows.
+    """
+    counts = _counts().order_by(*_ORDER[order])
+    if words.strip():
+        counts = counts.filter(family__in=_matching(words).values("pk"))
+    return _rows(list(counts[:limit]))
+
+
+def look(fingerprint: str) -> FamilyRow | None:
+    """Return a family, also if it has no failed job now; None if it is not known."""
+    rows = _rows(list(_counts().filter(family=fingerprint)))
+    if rows:
+        return rows[0]
+    family = FailureFamily.objects.filter(pk=fingerprint).first()
+    return FamilyRow(family, 0, None, (), ()) if family else None
+
+
+def failed_jobs(fingerprint: str) -> QuerySet[Job]:
+    """Return the jobs of a family, the latest first."""
+    return _failed().filter(family=fingerprint).order_by("-finished_at", "-id")
+
+
+_ORDER = {Order.JOBS: ("-jobs", "family"), Order.LATEST: ("-latest_at", "family")}
+
+
+def _failed() -> QuerySet[Job]:
+    # In these words, because the index that all of this is read from has them as its condition.
+    return Job.objects.filter(~Q(family=""))
+
+
+def _counts() -> QuerySet[Job, dict[str, Any]]:
+    return _failed().values("family").annotate(jobs=Count("*"), latest_at=Max("finished_at"))
+
+
+def _matching(words: str) -> QuerySet[FailureFamily]:
+    found = FailureFamily.objects.all()
+    for word in words.split():
+        alternatives = (Q((f"{name}__icontains", word)) for name in ("topic", "error", "place", "message"))
+        found = found.filter(Q.create(list(alternatives), connector=Q.OR))
+    return found
+
+
+def _rows(counts: list[dict[str, Any]]) -> list[FamilyRow]:
+    latest = _failed().filter(family=OuterRef("pk")).order_by("-finished_at").values("pk")
+    samples = {f"sample_{n}": Subquery(latest[n : n + 1]) for n in range(SAMPLE)}
+    known = FailureFamily.objects.annotate(**samples).in_bulk([each["family"] for each in counts])
+    sampled = {key: _sample(family) for key, family in known.items()}
+    places = _instances(job_id for sample in sampled.values() for job_id in sample)
+    rows = []
+    for each in counts:
+        if family := known.get(each["family"]):
+            sample = sampled[family.pk]
+            instances = sorted({places[job_id] for job_id in sample if job_id in places})
+            rows.append(FamilyRow(family, each["jobs"], each["latest_at"], sample, tuple(instances)))
+    return rows
+
+
+def _sample(family: FailureFamily) -> tuple[uuid.UUID, ...]:
+    found = (getattr(family, f"sample_{n}") for n in range(SAMPLE))
+    return tuple(job_id for job_id in found if job_id)
+
+
+def _instances(job_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Return where each of the jobs was tried last."""
+    attempts = Attempt.objects.filter(job__in=list(job_ids)).order_by("fence", "id")
+    return dict(attempts.values_list("job_id", "instance_label"))

@@ -8,10 +8,11 @@ import pytest
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from offloading.jobs import families
+from offloading.jobs import families, ids
 from offloading.jobs.families import Failure, Sighting
-from offloading.models import FailureFamily, Job
+from offloading.models import Attempt, FailureFamily, Job
 
 ALIKE = {
     "numbers": ("Took 30.5 s, limit 10", "Took 7 s, limit 1,000"),
@@ -168,3 +169,83 @@ def test_any_text_can_be_kept():
     families.note(topic="a/b", failure=Failure("E\0", "m\ud800:f:1"), message="a\0b\ud800" + "x" * 20_000)
     family = FailureFamily.objects.get()
     assert family.message.startswith("a\ufffdb?x") and len(family.message) == families.MESSAGE_LENGTH
+
+
+# --- What there is ------------------------------------------------------------------------------------------------
+
+
+def failed(message, count=1, *, minutes=0, topic="a/b", state="ERROR", on=("here:1",)) -> str:
+    """Add jobs that failed so many minutes ago, each a second before the one before; return their family."""
+    key = families.note(topic=topic, failure=None, message=message)
+    for number in range(count):
+        at = timezone.now() - timedelta(minutes=minutes, seconds=number)
+        columns = {"topic": topic, "queue": "q", "application": "here", "family": key, "finished_at": at}
+        job = Job.objects.create(id=ids.uuid7(), state=state, **columns)
+        for fence, label in enumerate(on):
+            Attempt.objects.create(job=job, fence=fence, instance=label, instance_label=label)
+    return key
+
+
+@pytest.mark.django_db
+def test_overview_counts_the_failed_jobs_of_each_family():
+    few = failed("few", 2, state="GIVEN_UP")
+    many = failed("many", 3, minutes=5)
+    families.note(topic="a/b", failure=None, message="no job any more")
+    found = families.overview()
+    assert [(row.family.pk, row.jobs) for row in found] == [(many, 3), (few, 2)]
+    assert [row.family.pk for row in families.overview(order=families.Order.LATEST)] == [few, many]
+    assert [row.family.pk for row in families.overview(1)] == [many]
+
+
+@pytest.mark.django_db
+def test_overview_samples_the_latest_jobs_and_says_where_they_were_tried_last():
+    key = failed("x", 10, minutes=1, on=("first:1", "second:2"))
+    failed("x", 1, on=("third:3",))
+    latest = Job.objects.filter(family=key).order_by("-finished_at").values_list("id", flat=True)
+    (row,) = families.overview()
+    assert list(row.sample) == list(latest[: families.SAMPLE])
+    assert row.instances == ("second:2", "third:3")
+    assert row.latest_at == Job.objects.get(id=row.sample[0]).finished_at
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [("disk", {"disk full"}), ("full c/d", {"cup full"}), ("FULL", {"disk full", "cup full"}), ("%", set())],
+)
+def test_overview_finds_words_in_all_that_is_said(words, found):
+    failed("disk full")
+    failed("cup full", topic="c/d")
+    failed("no net")
+    assert {row.family.message for row in families.overview(words=words)} == found
+
+
+@pytest.mark.django_db
+def test_overview_asks_as_often_for_many_families_as_for_few(django_assert_num_queries):
+    for number in range(30):
+        failed(f"failure {'abcdefghijklmnopqrstuvwxyzäöüß'[number]}", 2)
+    with django_assert_num_queries(3):
+        assert len(families.overview()) == 30
+
+
+@pytest.mark.django_db
+def test_a_family_can_be_looked_at_while_it_is_known():
+    key = failed("x", 2)
+    assert families.look(key).jobs == 2
+    Job.objects.update(family="", state="QUEUED")
+    row = families.look(key)
+    assert (row.family.pk, row.jobs, row.sample) == (key, 0, ())
+    assert families.look("nonsense") is None
+
+
+@pytest.mark.django_db
+def test_counting_reads_nothing_but_an_index():
+    failed("x", 2)
+    if connection.vendor == "sqlite":
+        plan = str(families._counts().explain())
+        assert "USING COVERING INDEX job_family" in plan
+    else:
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute("SET LOCAL enable_bitmapscan = off")
+        assert "Index Only Scan using job_family" in families._counts().explain()
