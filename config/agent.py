@@ -11,7 +11,7 @@ from collections.abc import Callable
 from django.db import connections
 
 from config import housekeeping
-from offloading.jobs import recovery, upkeep
+from offloading.jobs import recovery, timer, upkeep
 from offloading.jobs.dispatcher import Dispatcher
 from offloading.transport import agent as transport
 from topology import heartbeat, identity, services, wakeup
@@ -29,6 +29,7 @@ LOOPS: dict[str, Loop] = {
     "heartbeat": heartbeat.run,
     "connectors": client.run,
     "upkeep": upkeep.run,
+    "timer": timer.run,
     "transport": transport.run,
     "workflow": poller.run,
     "housekeeping": housekeeping.run,
