@@ -148,6 +148,11 @@ def _filtered(text: str) -> str:
     return "".join(written)
 
 
+def has_placeholder(settings: QueueSettings) -> bool:
+    """Say whether a configuration makes a queue for each part of the topics that matches."""
+    return _PLACEHOLDER in settings.name
+
+
 def makes(settings: QueueSettings, queue_name: str) -> bool:
     """Say whether a queue of that name can come from this configuration."""
     if settings.is_main or queue_name == MAIN_QUEUE:
@@ -202,20 +207,18 @@ def places(max_parallel: float, processors: int) -> int:
 # --- When to try again --------------------------------------------------------------------------------------------
 
 
-def retry_delay(
-    settings: QueueSettings, retry_count: int, own_delay: float | None, random: Callable[[], float]
-) -> float:
+def retry_delay(settings: QueueSettings, retry: int, own_delay: float | None, random: Callable[[], float]) -> float:
     """Return how many seconds a failed job waits for its next attempt.
 
-    `retry_count` is the number of retries before this one, `own_delay` the job's instead of the queue's, `random` gives
-    numbers from 0 up to 1. The limit bounds what the factor and the jitter make of a delay, not the delay itself.
-    A delay that the consumer gave with its result is meant as it is and does not come here.
+    `retry` is the number of that attempt among the retries, from 1; `own_delay` the job's instead of the queue's;
+    `random` gives numbers from 0 up to 1. The limit bounds what the factor and the jitter make of a delay, not the
+    delay itself. A delay that the consumer gave with its result is meant as it is and does not come here.
     """
     first = settings.retry_delay_seconds if own_delay is None else own_delay
     if first <= 0:
         return 0.0
     limit = max(settings.max_retry_delay_seconds, first)
-    delay = min(_grown(first, settings.backoff_factor, retry_count), limit)
+    delay = min(_grown(first, settings.backoff_factor, retry - 1), limit)
     earliest, latest = delay * (1 - settings.jitter), min(delay * (1 + settings.jitter), limit)
     return earliest + (latest - earliest) * random()
 
@@ -263,6 +266,8 @@ def problems(settings: QueueSettings, processors: int | None = None) -> dict[str
 def _name_problem(name: str) -> str:
     if not name.strip():
         return "Give the queue a name."
+    if not name.strip("."):
+        return f"{name!r} stands for a folder in addresses. Give the queue another name."
     if len(name) > NAME_LENGTH:
         return f"A name has at most {NAME_LENGTH} characters; this one has {len(name)}."
     return ""

@@ -262,7 +262,7 @@ def test_small_share_is_one_place_on_a_small_machine():
 
 def delays(count=5, own_delay=None, at=0.5, **changes):
     queue = settings(**{"retry_delay_seconds": 2.0} | changes)
-    return [queues.retry_delay(queue, retry, own_delay, lambda: at) for retry in range(count)]
+    return [queues.retry_delay(queue, retry, own_delay, lambda: at) for retry in range(1, count + 1)]
 
 
 def test_delay_is_the_same_each_time_without_a_factor():
@@ -309,6 +309,7 @@ def test_many_retries_are_no_trouble():
         ("name", "", "a name"),
         ("name", "  ", "a name"),
         ("name", "x" * 256, "at most 255"),
+        ("name", "..", "another name"),
         ("topics", (), "at least one topic"),
         ("topics", (" ",), "at least one topic"),
         ("topics", ("a//b",), "'a//b' is none of"),
