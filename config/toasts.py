@@ -2,7 +2,8 @@
 
 A full page shows them itself (templates/ui/_toast.html). In the answer to an HTMX request they travel as the event
 "toast" in the header HX-Trigger, and static/js/toasts.js shows them. A message may offer an undo: give it
-`extra_tags="undo=<url>?<fields>"`, and the toast has a button that posts these fields there.
+`extra_tags="undo=<url>?<fields>"`, and the toast has a button that posts these fields there. Or it may lead to where
+what was begun goes on: `extra_tags="link=<url>"`.
 """
 
 import json
@@ -15,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 
 TONES = {messages.SUCCESS: "good", messages.WARNING: "warn", messages.ERROR: "danger"}
 UNDO = "undo="
+LINK = "link="
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,20 @@ class Toast:
     tone: str
     undo_url: str = ""
     undo_fields: str = ""
+    link_url: str = ""
 
 
 def from_message(message: Message) -> Toast:
     """Read a toast out of a message of Django's."""
-    undo = (message.extra_tags or "").partition(UNDO)[2]
-    url, _, fields = undo.partition("?")
-    return Toast(text=str(message.message), tone=TONES.get(message.level, "accent"), undo_url=url, undo_fields=fields)
+    tags = message.extra_tags or ""
+    url, _, fields = tags.partition(UNDO)[2].partition("?")
+    return Toast(
+        text=str(message.message),
+        tone=TONES.get(message.level, "accent"),
+        undo_url=url,
+        undo_fields=fields,
+        link_url=tags.removeprefix(LINK) if tags.startswith(LINK) else "",
+    )
 
 
 class ToastMiddleware:

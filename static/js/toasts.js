@@ -1,11 +1,12 @@
 // Toasts of HTMX answers: the event "toast" of the header HX-Trigger (config/toasts.py) becomes what a page without
-// scripting shows from Django's messages. One with an Undo stays longer; none leaves while the pointer or focus is on it.
+// scripting shows from Django's messages. One with an Undo or a link stays longer; none leaves while the pointer or focus
+// is on it.
 
 import { isOwnDoing } from "./live.js";
 
 const MOST = 2;
 const SECONDS = 6;
-const SECONDS_WITH_UNDO = 15;
+const SECONDS_WITH_OFFER = 15;
 
 export function startToasts() {
   const region = document.getElementById("toasts");
@@ -30,7 +31,7 @@ function failed(xhr) {
   return { tone: "danger", text: reason ?? `That failed (${xhr.status}). The log of this instance says why.` };
 }
 
-function build({ text, tone, undo_url: undo, undo_fields: fields }) {
+function build({ text, tone, undo_url: undo, undo_fields: fields, link_url: link }) {
   const toast = document.getElementById("toast-template").content.firstElementChild.cloneNode(true);
   toast.dataset.tone = tone;
   for (const icon of toast.querySelectorAll("template")) {
@@ -54,15 +55,17 @@ function build({ text, tone, undo_url: undo, undo_fields: fields }) {
   } else {
     form.remove();
   }
-  arm(toast, undo);
+  if (link) toast.querySelector("a").href = link;
+  else toast.querySelector("a").remove();
+  arm(toast, undo || link);
   return toast;
 }
 
-function arm(toast, undo = toast.querySelector("form")) {
+function arm(toast, offer = toast.querySelector("form, a")) {
   const dismiss = toast.querySelector("[data-dismiss]");
   dismiss.hidden = false;
   dismiss.addEventListener("click", () => toast.remove());
-  let left = undo ? SECONDS_WITH_UNDO : SECONDS;
+  let left = offer ? SECONDS_WITH_OFFER : SECONDS;
   const timer = setInterval(() => {
     if (!toast.matches(":hover, :focus-within")) left -= 1;
     if (left > 0 && toast.isConnected) return;

@@ -5,10 +5,12 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.contrib import messages
+from django.contrib.messages.storage.base import Message
 from django.template import Context, Template
 from django.utils import timezone
 
-from config import navigation
+from config import navigation, toasts
 from config.templatetags import ui
 
 
@@ -56,7 +58,9 @@ def test_what_is_to_come_is_said_in_one_unit(seconds, said):
 
 def test_countdown_carries_the_full_instant():
     when = timezone.now() + timedelta(seconds=30)
-    assert re.search(r'<time datetime="\S+\+00:00" title="[^"]+ UTC" data-until>in (30|29) s</time>', ui.countdown(when))
+    assert re.search(
+        r'<time datetime="\S+\+00:00" title="[^"]+ UTC" data-until>in (30|29) s</time>', ui.countdown(when)
+    )
     assert ui.countdown(None) == "–"
 
 
@@ -146,8 +150,14 @@ def test_message_is_a_toast_on_the_page_and_an_event_in_a_fragment(staff_client)
         "tone": "good",
         "undo_url": "/patterns/",
         "undo_fields": "a=b",
+        "link_url": "",
     }
     assert 'class="toast" data-tone' not in staff_client.get("/patterns/").content.decode()
+
+
+def test_toast_may_lead_to_where_something_goes_on():
+    said = Message(messages.SUCCESS, "Retrying 12 jobs.", extra_tags="link=/offloading/jobs/7/?a=b")
+    assert toasts.from_message(said) == toasts.Toast("Retrying 12 jobs.", "good", link_url="/offloading/jobs/7/?a=b")
 
 
 def test_errors_show_what_to_do(reader_client, client, db):
