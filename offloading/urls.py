@@ -16,6 +16,9 @@ urlpatterns = [
     path("offloading/jobs/", jobs.job_list, name="job-list"),
     path("offloading/jobs/<uuid:job_id>/", jobs.job_detail, name="job-detail"),
     path("offloading/jobs/<uuid:job_id>/retry/", jobs.job_retry, name="job-retry"),
+    path("offloading/jobs/<uuid:job_id>/stop/", jobs.job_stop, name="job-stop"),
+    path("offloading/jobs/<uuid:job_id>/remove/", jobs.job_remove, name="job-remove"),
+    path("offloading/jobs/<uuid:job_id>/move/", jobs.job_move, name="job-move"),
     # Replication
     path("offloading/replication/", replication.agent_list, name="agent-list"),
     path(

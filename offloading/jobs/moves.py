@@ -59,5 +59,5 @@ def _check(job: Job, target: str, placer: Placer) -> None:
         raise exceptions.TransitionRefused("The job came from another installation and stays in this one.")
     if not placer.takes(target, job.topic):
         raise exceptions.TransitionRefused(
-            f"{instance.label} does not take topic {job.topic!r}. Enable it in the Offloading Browser, or choose another."
+            f"{instance.label} does not take topic {job.topic!r}. Enable it there, or choose another."
         )

@@ -34,7 +34,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class WaitingReason:
-    """One sentence. `at`: when this one is over by itself, if that is known; `job`: the other job it speaks of."""
+    """One sentence. `at`: when this one is over by itself, if that is known; `job`: the other job it speaks of.
+
+    Of a delay, the text leads up to that time.
+    """
 
     kind: Kind
     text: str
@@ -100,7 +103,7 @@ def _holding(job: Job, situation: Situation) -> list[WaitingReason]:
         text = f"Queue {job.queue} keeps its jobs and starts none, until its type is another one."
         found.append(WaitingReason(Kind.IGNORED, text))
     if job.not_before is not None:
-        text = "It is tried again after a delay." if job.retry_count else "It was added for later."
+        text = "It is tried again" if job.retry_count else "It was added for later and can start"
         found.append(WaitingReason(Kind.DELAYED, text, at=job.not_before))
     first = situation.first
     if first is not None and first.pk != job.pk:
@@ -136,10 +139,8 @@ def _paused(pause: Pause) -> str:
 
 
 def _behind(job: Job, first: Job) -> str:
-    if first.state == JobState.ACTIVE:
-        doing = "runs"
-    else:
-        doing = "waits for its delay" if first.not_before else "comes first"
+    waiting = "waits for its delay" if first.not_before else "comes first"
+    doing = "runs" if first.state == JobState.ACTIVE else waiting
     return f"Queue {job.queue} is ordered, and another job {doing}:"
 
 

@@ -29,7 +29,8 @@ ATTEMPTS: dict[str, Look] = {
     AttemptOutcome.CRASHED: ("danger", "bolt-slash"),
     AttemptOutcome.LOST: ("danger", "signal-slash"),
     AttemptOutcome.RELEASED: ("quiet", "arrow-uturn-left"),
-    AttemptOutcome.FENCED: ("warn", "clock"),
+    AttemptOutcome.TIMED_OUT: ("danger", "clock"),
+    AttemptOutcome.FENCED: ("warn", "exclamation-triangle"),
 }
 TRANSFERS: dict[str, Look] = {
     Transfer.State.WAITING: ("quiet", "clock"),
@@ -49,6 +50,12 @@ def job_state(job: Job) -> dict[str, object]:
     if job.state == JobState.QUEUED and job.not_before:
         return badge(JOBS[JobState.QUEUED], "Waits to retry" if job.retry_count else "Waits")
     return badge(JOBS[job.state], text, moving=job.state == JobState.ACTIVE)
+
+
+@register.filter
+def is_long(text: str) -> bool:
+    """Say whether a value of a payload gets a box to scroll in, which a keyboard must reach then."""
+    return len(text) > 400 or text.count("\n") > 8
 
 
 @register.inclusion_tag(BADGE)

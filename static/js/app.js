@@ -2,6 +2,7 @@
 
 import { startChoices } from "./choices.js";
 import { startDialogs } from "./dialogs.js";
+import { startJobs } from "./jobs.js";
 import { startKeys } from "./keys.js";
 import { startLive } from "./live.js";
 import { startTheme } from "./theme.js";
@@ -11,6 +12,7 @@ import { startToasts } from "./toasts.js";
 startToasts();
 startChoices();
 startDialogs();
+startJobs();
 startTheme();
 startTimes();
 const live = startLive(document.body.dataset.live);
