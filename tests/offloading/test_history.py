@@ -197,7 +197,7 @@ def test_deletion_is_told_once_a_batch():
     assert heard == [[("a/b", "ERROR", "")] * 3]
 
 
-@pytest.mark.parametrize(("seconds", "batch"), [(0.0, 200), (0.015, 200), (0.03, 100), (0.06, 50), (3.0, 10)])
+@pytest.mark.parametrize(("seconds", "batch"), [(0.0, 200), (0.01, 200), (0.02, 100), (0.04, 50), (3.0, 10)])
 def test_batches_are_as_large_as_others_can_bear(seconds, batch):
     pace = Pace(500)
     assert pace.batch == 100
