@@ -62,6 +62,8 @@ OFFLOADING_HISTORY_DAYS_DROPPED = env.float("OFFLOADING_HISTORY_DAYS_DROPPED", d
 OFFLOADING_JOB_STOP_SECONDS = env.float("OFFLOADING_JOB_STOP_SECONDS", default=10.0)
 # Modules of other packages to import for their consumers.
 OFFLOADING_CONSUMERS = env.list("OFFLOADING_CONSUMERS", default=[])
+# What Prometheus sends as bearer token to /metrics; without, only staff get it.
+OFFLOADING_METRICS_TOKEN = env.str("OFFLOADING_METRICS_TOKEN", default="")
 OFFLOADING_TRANSPORT_BLOCK_BYTES = env.int("OFFLOADING_TRANSPORT_BLOCK_BYTES", default=4 * 1024 * 1024)
 OFFLOADING_TRANSPORT_CLOCK_SECONDS = env.int("OFFLOADING_TRANSPORT_CLOCK_SECONDS", default=30)
 OFFLOADING_UPLOAD_BYTES = env.int("OFFLOADING_UPLOAD_BYTES", default=2 * 1024**3)

@@ -15,6 +15,10 @@ class PropertiesInvalid(JobError, ValueError):
     """A property of a job cannot be stored."""
 
 
+class JobRefused(JobError):
+    """The queue of the topic drops its jobs, while somebody depends on this one."""
+
+
 class JobMissing(JobError, LookupError):
     """No job has that id."""
 
@@ -65,3 +69,7 @@ class PauseInvalid(PropertiesWrong):
 
 class AsyncMisused(JobError, RuntimeError):
     """The result of an asynchronous job was brought too early, or twice."""
+
+
+class QueryInvalid(JobError, ValueError):
+    """A query for jobs, a filter or an order to many jobs cannot be carried out as it stands."""

@@ -44,6 +44,11 @@ class Outage:
         self._loop = loop
         self._is_out = False
 
+    @property
+    def is_out(self) -> bool:
+        """Whether the database was unreachable the last time."""
+        return self._is_out
+
     def attempt(self, act: Callable[[], object]) -> bool:
         """Do `act`; return False if the database was unreachable. Other errors are logged, and the loop goes on."""
         try:

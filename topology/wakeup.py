@@ -43,11 +43,16 @@ def notify(kind: str, sling_id: str = "") -> None:
     transaction.on_commit(lambda: _send(kind, sling_id), robust=True)
 
 
+def message(kind: str, sling_id: str = "") -> str:
+    """Return the text of a wake-up, for a statement that sends it itself on CHANNEL."""
+    return f"{kind} {sling_id}".strip()
+
+
 def _send(kind: str, sling_id: str) -> None:
-    message = f"{kind} {sling_id}".strip()
+    text = message(kind, sling_id)
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, message])
+            cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, text])
         return
     instances = Instance.objects.exclude(wakeup_address="").exclude(heartbeat_at=None)
     if sling_id:
@@ -57,7 +62,7 @@ def _send(kind: str, sling_id: str) -> None:
         for address in instances.values_list("wakeup_address", flat=True):
             # Gone, or so many wake-ups waiting that one more would say nothing new.
             with contextlib.suppress(OSError):
-                sender.sendto(message.encode(), address)
+                sender.sendto(text.encode(), address)
 
 
 # --- Hearing ------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from django.db.models.functions import Now
 
 from content import paths
 from content.session import Session
+from offloading.exceptions import JobRefused
 from offloading.jobs import ids, manager
 from offloading.jobs.consumers import RunningJob
 from offloading.models import Job, JobState
@@ -99,6 +100,8 @@ def schedule(*, workflow: Workflow, node_id: str, result_id: str = "") -> None:
         retries=RETRIES,
         retry_delay_seconds=RETRY_DELAY_SECONDS,
     )
+    if job is None:
+        raise JobRefused(f"The queue of topic {TOPIC} drops its jobs: no workflow can run. Give it another type.")
     facts = {"job_id": job.id, "resume_node": node_id, "current_node": node_id, "result_id": result_id}
     Workflow.objects.filter(pk=workflow.pk).update(**facts)
 

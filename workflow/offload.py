@@ -42,6 +42,10 @@ class JobOffloadingProcess(processes.WorkflowExternalProcess):
             retries=RETRIES,
             retry_delay_seconds=RETRY_DELAY_SECONDS,
         )
+        if job is None:
+            raise ProcessFailed(
+                f"The queue of topic {args['jobTopic']} drops its jobs. Give it another type, then retry."
+            )
         return str(job.id)
 
     def has_finished(self, external_id: str, item: WorkItem, session: Session, args: Arguments) -> bool:

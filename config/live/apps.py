@@ -9,6 +9,7 @@ class LiveConfig(AppConfig):
         from config.live import receivers
         from content.signals import node_changed
         from offloading.jobs.configuration import queues_changed
+        from offloading.jobs.scheduling import schedules_changed
         from offloading.jobs.signals import jobs_changed
         from topology.signals import topology_changed
         from workflow.signals import workflow_changed
@@ -16,5 +17,6 @@ class LiveConfig(AppConfig):
         node_changed.connect(receivers.on_node_changed)
         jobs_changed.connect(receivers.on_jobs_changed)
         queues_changed.connect(receivers.on_queues_changed)
+        schedules_changed.connect(receivers.on_schedules_changed)
         topology_changed.connect(receivers.on_topology_changed)
         workflow_changed.connect(receivers.on_workflow_changed)

@@ -26,6 +26,10 @@ def on_queues_changed(**_: Any) -> None:
     hint("queues")
 
 
+def on_schedules_changed(name: str, **_: Any) -> None:
+    hint("schedules", name)
+
+
 def on_topology_changed(**_: Any) -> None:
     # What an instance may do is told by its topology properties.
     hint("topology")

@@ -1,66 +1,105 @@
-"""Taking a waiting job: QUEUED to ACTIVE, with a fence above every one before, and an attempt that carries it.
+"""Taking waiting jobs: QUEUED to ACTIVE, with a fence above every one before, and an attempt that carries it.
 
-Two ways: an instance claims what is meant for itself, under the name of its run; the transport claims what is meant for
-an instance of another installation.
+Two sides claim: an instance what is meant for itself, under the name of its run; the transport what is meant for an
+instance of another installation. Both take the jobs of one queue at a time, in the order that the queue's type says.
 """
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from django.db import transaction
-from django.db.models import Q, QuerySet
-from django.db.models.functions import Now
+from django.db import connection, transaction
 
-from offloading.jobs import signals
+from offloading.jobs import pauses, signals, statements, statistics
+from offloading.jobs.pauses import Pauses
+from offloading.jobs.queues import Queue
 from offloading.jobs.signals import JobChange
-from offloading.models import Attempt, Job, JobState
+from offloading.models import Job, JobState, QueueType
+from topology import wakeup
 
 _REMOTE = "remote:"
+# Larger properties are read by who needs them.
+INLINE_BYTES = 32 * 1024
+# Topics of a round robin that are looked at in one go.
+_TOPICS_A_ROUND = 50
+_READY = "state = 'QUEUED' AND not_before IS NULL AND target = %s"
 
 
-@dataclass(frozen=True)
-class Due:
-    """A job that could be claimed now, as it was when looked at."""
-
-    job_id: uuid.UUID
-    topic: str
-    fence: int
-    target: str
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Claim:
-    """A job that is held now: whatever is written about it must carry this fence."""
+    """A job that is held now: whatever is written about it must carry this fence.
+
+    `properties` are JSON as text, or None if they are long. `retries` and `time_limit_seconds` are the job's own.
+    """
 
     job_id: uuid.UUID
     topic: str
     fence: int
     target: str
+    queue: str = ""
+    properties: str | None = None
+    origin: str = ""
+    retry_count: int = 0
+    crash_count: int = 0
+    time_limit_seconds: float | None = None
 
 
-def due(*, targets: Iterable[str], limit: int) -> list[Due]:
-    """Return up to `limit` jobs for any of `targets` that may start now: by priority, then by age."""
-    waiting = _waiting(targets).order_by("-priority", "id")
-    rows = waiting.values_list("id", "topic", "fence", "target")[:limit]
-    return [Due(*row) for row in rows]
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who claims: a run, and the instance that it is a run of."""
+
+    run_id: str
+    instance: str
+    label: str
 
 
-def claim(rows: Iterable[Due], *, run_id: str, instance: str, label: str) -> list[Claim]:
-    """Claim those of `rows` that nobody else took or moved in the meantime, for the run `run_id` of `instance`."""
-    return _claim(rows, lambda row: (run_id, instance, label))
+def takes_everything(_topic: str) -> bool:
+    return True
 
 
-def claim_for_transport(*, targets: Mapping[str, str], limit: int = 20) -> list[Claim]:
-    """Claim up to `limit` due jobs for instances of other clusters; `targets` maps their sling ids to their labels."""
-    rows = due(targets=targets, limit=limit)
-    return _claim(rows, lambda row: (remote_run(row.target), row.target, targets[row.target])) if rows else []
+# --- Looking ------------------------------------------------------------------------------------------------------
+
+
+def ready_queues(target: str) -> list[str]:
+    """Return the queues in which something waits for `target`. Costs the same however much that is."""
+    first = f"SELECT MIN(queue) FROM offloading_job WHERE {_READY}"
+    rows = statements.run(
+        f"WITH RECURSIVE found(queue) AS ({first} UNION ALL SELECT ({first} AND queue > found.queue) FROM found "
+        "WHERE found.queue IS NOT NULL) SELECT queue FROM found WHERE queue IS NOT NULL",
+        [target, target],
+    )
+    return [row[0] for row in rows]
+
+
+def seconds_to_next_due(target: str) -> float | None:
+    """Return in how many seconds the next of the jobs that wait for a time is due; None if none waits for one."""
+    statement = (
+        f"SELECT -({statements.seconds_since('MIN(not_before)')}) FROM offloading_job "
+        "WHERE state = 'QUEUED' AND not_before IS NOT NULL AND target = %s"
+    )
+    return statements.run(statement, [target])[0][0]  # type: ignore[no-any-return]
+
+
+def promote(target: str) -> None:
+    """Let the jobs take their places whose time has come."""
+    statements.run(
+        "UPDATE offloading_job SET not_before = NULL "
+        f"WHERE state = 'QUEUED' AND not_before <= {statements.now()} AND target = %s",
+        [target],
+    )
 
 
 def held_by(run_id: str) -> list[Claim]:
     """Return what a run holds."""
     held = Job.objects.filter(state=JobState.ACTIVE, claimed_by=run_id)
-    return [Claim(*row) for row in held.values_list("id", "topic", "fence", "target")]
+    return [Claim(*row) for row in held.values_list("id", "topic", "fence", "target", "queue")]
+
+
+def going_on(run_id: str) -> set[tuple[uuid.UUID, int]]:
+    """Return which jobs, with their fences, a run holds and nobody asked to stop."""
+    held = Job.objects.filter(state=JobState.ACTIVE, claimed_by=run_id, stop_requested_by="")
+    return set(held.values_list("id", "fence"))
 
 
 def remote_run(target: str) -> str:
@@ -73,26 +112,231 @@ def remote_target(claimed_by: str) -> str:
     return claimed_by.removeprefix(_REMOTE) if claimed_by.startswith(_REMOTE) else ""
 
 
-def _waiting(targets: Iterable[str]) -> QuerySet[Job]:
-    is_due = Q(not_before=None) | Q(not_before__lte=Now())
-    return Job.objects.filter(is_due, state=JobState.QUEUED, target__in=list(targets))
+# --- Taking -------------------------------------------------------------------------------------------------------
 
 
-def _claim(rows: Iterable[Due], holder: Callable[[Due], tuple[str, str, str]]) -> list[Claim]:
-    """Claim each of `rows` for (run, instance, label) as `holder` says, all in one transaction."""
+def claim(
+    *,
+    target: str,
+    queue: Queue,
+    limit: int,
+    holder: Holder,
+    takes: Callable[[str], bool] = takes_everything,
+    with_suspects: bool = True,
+) -> list[Claim]:
+    """Claim up to `limit` jobs of `queue` that wait for `target`, in their order; in the caller's transaction or one
+    of its own. Jobs whose topics the instance no longer takes lose their target instead.
+
+    Without `with_suspects`, jobs whose former attempts killed their worker are passed over.
+    """
+    paused = pauses.active()
+    if limit < 1 or queue.name in paused.queues or queue.settings.type in (QueueType.DROP, QueueType.IGNORE):
+        return []
     with transaction.atomic():
-        claimed = [row for row in rows if _take(row, holder(row)[0])]
-        for row in claimed:
-            _, instance, label = holder(row)
-            Attempt.objects.create(job_id=row.job_id, fence=row.fence + 1, instance=instance, instance_label=label)
-        signals.tell(*(JobChange(row.job_id, row.topic, JobState.ACTIVE, JobState.QUEUED) for row in claimed))
-    return [Claim(row.job_id, row.topic, row.fence + 1, row.target) for row in claimed]
+        taken = _take(*_candidates(target, queue, limit, paused), holder.run_id, with_suspects)
+        refused = [each for each in taken if not takes(each.claim.topic)]
+        if refused:
+            _send_away([each.claim for each in refused])
+            taken = [each for each in taken if takes(each.claim.topic)]
+        if taken:
+            _note(taken, holder)
+    return [each.claim for each in taken]
 
 
-def _take(row: Due, run_id: str) -> bool:
-    waiting = Job.objects.filter(id=row.job_id, state=JobState.QUEUED, fence=row.fence, target=row.target)
-    return bool(
-        waiting.update(
-            state=JobState.ACTIVE, fence=row.fence + 1, claimed_by=run_id, started_at=Now(), finished_at=None
+def claim_for_transport(
+    *, targets: Mapping[str, str], queue_of: Callable[[str], Queue], limit: int = 20
+) -> list[Claim]:
+    """Claim up to `limit` jobs for instances of other clusters; `targets` maps their sling ids to their labels."""
+    claimed: list[Claim] = []
+    for target, label in targets.items():
+        promote(target)
+        for name in ready_queues(target):
+            holder = Holder(remote_run(target), target, label)
+            claimed += claim(target=target, queue=queue_of(name), limit=limit - len(claimed), holder=holder)
+    return claimed
+
+
+def unclaim(claims: Iterable[Claim]) -> None:
+    """Put back what was claimed and never begun, as if it had not been: only the fence shows it."""
+    with transaction.atomic():
+        rows, parameters = statements.values(
+            ((statements.key(each.job_id), each.fence) for each in claims), ("uuid", "bigint")
+        )
+        back = statements.run(
+            f"WITH held(id, fence) AS ({rows}) UPDATE offloading_job SET state = 'QUEUED', claimed_by = '', "
+            "started_at = NULL, fence = offloading_job.fence + 1 FROM held WHERE offloading_job.id = held.id "
+            "AND offloading_job.fence = held.fence AND state = 'ACTIVE' "
+            "RETURNING offloading_job.id, topic, offloading_job.fence, queue, origin, target",
+            parameters,
+        )
+        if not back:
+            return
+        rows, parameters = statements.values(((row[0], row[2] - 1) for row in back), ("uuid", "bigint"))
+        statements.run(f"DELETE FROM offloading_attempt WHERE (job_id, fence) IN ({rows}) AND outcome = ''", parameters)
+        signals.tell(
+            *(
+                JobChange(statements.to_uuid(job_id), topic, JobState.QUEUED, JobState.ACTIVE, queue, origin, target)
+                for job_id, topic, _fence, queue, origin, target in back
+            )
+        )
+
+
+# --- How ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    claim: Claim
+    rank_at: Any
+    waited_seconds: float
+
+
+def _candidates(target: str, queue: Queue, limit: int, paused: Pauses) -> tuple[str, list[Any]]:
+    """Return a SELECT for the ids to take, and its parameters."""
+    if queue.settings.type == QueueType.ORDERED:
+        return _by_id(target, _head(target, queue.name, paused))
+    if queue.settings.type == QueueType.TOPIC_ROUND_ROBIN:
+        return _by_id(target, _one_of_each_topic(target, queue.name, limit, paused))
+    without, names = _without_topics(paused)
+    return (
+        f"SELECT id FROM offloading_job WHERE {_READY} AND queue = %s{without} "
+        f"ORDER BY rank_at, id LIMIT %s {statements.skip_locked()}",
+        [target, queue.name, *names, limit],
+    )
+
+
+def _by_id(target: str, ids: Sequence[Any]) -> tuple[str, list[Any]]:
+    places = ", ".join(["%s"] * len(ids)) or "NULL"
+    return f"SELECT id FROM offloading_job WHERE {_READY} AND id IN ({places}) {statements.skip_locked()}", [
+        target,
+        *ids,
+    ]
+
+
+def _head(target: str, queue: str, paused: Pauses) -> list[Any]:
+    """Return the next job of an ordered queue, if it may run now, and here.
+
+    Only the very first that is unfinished may, wherever the others are: one that waits for its retry holds the rest
+    up. One that was added for a later time has not entered the queue before that time.
+    """
+    if statements.is_postgresql():
+        # Two instances must not each see a queue in which nothing runs. The statements below see what is committed.
+        statements.run("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"offloading queue {queue}"])
+    if statements.run("SELECT 1 FROM offloading_job WHERE state = 'ACTIVE' AND queue = %s LIMIT 1", [queue]):
+        return []
+    first = statements.run(
+        "SELECT id, target, not_before, topic FROM offloading_job WHERE state IN ('QUEUED', 'ACTIVE') AND queue = %s "
+        "AND (not_before IS NULL OR fence > 0) ORDER BY rank_at, id LIMIT 1",
+        [queue],
+    )
+    return [
+        job_id
+        for job_id, its_target, not_before, topic in first
+        if its_target == target and not_before is None and not paused.holding(queue, topic)
+    ]
+
+
+def _one_of_each_topic(target: str, queue: str, limit: int, paused: Pauses) -> list[Any]:
+    """Return ids, one of each topic in turn; the round goes on, by name, after the topic that was served last."""
+    ready = f"{_READY} AND queue = %s"
+    first = f"SELECT MIN(topic) FROM offloading_job WHERE {ready}"
+    topics = statements.run(
+        f"WITH RECURSIVE found(topic) AS ({first} UNION ALL SELECT ({first} AND topic > found.topic) FROM found "
+        "WHERE found.topic IS NOT NULL) SELECT topic FROM found WHERE topic IS NOT NULL",
+        [target, queue, target, queue],
+    )
+    names = [name for (name,) in topics if not paused.holding(queue, name)]
+    served = _served.get(queue, "")
+    turn = sorted(names, key=lambda name: (name <= served, name))[:_TOPICS_A_ROUND]
+    lanes = [
+        statements.run(
+            f"SELECT id, topic FROM offloading_job WHERE {ready} AND topic = %s ORDER BY rank_at, id LIMIT %s",
+            [target, queue, name, -(-limit // max(len(turn), 1))],
+        )
+        for name in turn
+    ]
+    rounds = [lane[number] for number in range(limit) for lane in lanes if number < len(lane)][:limit]
+    if rounds:
+        _served[queue] = rounds[-1][1]
+    return [job_id for job_id, _topic in rounds]
+
+
+# The topic that each queue served last in this process.
+_served: dict[str, str] = {}
+
+
+def _key(taken: _Taken) -> Any:
+    return statements.key(taken.claim.job_id)
+
+
+def _without_topics(paused: Pauses) -> tuple[str, list[Any]]:
+    exact = sorted(name for name in paused.topics if not name.endswith("/**"))
+    deep = sorted(name.removesuffix("**") for name in paused.topics if name.endswith("/**"))
+    text = f" AND topic NOT IN ({', '.join(['%s'] * len(exact))})" if exact else ""
+    # Not LIKE: an underscore in a topic would stand for anything.
+    text += "".join(" AND SUBSTR(topic, 1, %s) <> %s" for _ in deep)
+    return text, [*exact, *(part for prefix in deep for part in (len(prefix), prefix))]
+
+
+def _take(candidates: str, parameters: list[Any], run_id: str, with_suspects: bool) -> list[_Taken]:
+    suspects = "" if with_suspects else " AND crash_count = 0"
+    length = "OCTET_LENGTH(properties::text)" if statements.is_postgresql() else "LENGTH(properties)"
+    rows = statements.run(
+        f"WITH due AS MATERIALIZED ({candidates}) UPDATE offloading_job SET state = 'ACTIVE', fence = fence + 1, "
+        f"claimed_by = %s, started_at = {statements.now()}, finished_at = NULL, family = '', "
+        "progress_steps = NULL, progress_step = 0, progress_eta = NULL "
+        f"FROM due WHERE offloading_job.id = due.id AND state = 'QUEUED'{suspects} "
+        f"RETURNING offloading_job.id, topic, fence, target, queue, "
+        f"CASE WHEN {length} <= {INLINE_BYTES} THEN properties END, origin, retry_count, crash_count, "
+        f"time_limit_seconds, rank_at, {statements.seconds_since('queued_at')}",
+        [*parameters, run_id],
+    )
+    taken = [_Taken(Claim(statements.to_uuid(row[0]), *row[1:10]), row[10], row[11]) for row in rows]
+    return sorted(taken, key=lambda each: (each.rank_at, each.claim.job_id))
+
+
+def _send_away(claims: Sequence[Claim]) -> None:
+    """Take the target from jobs that the instance turned out not to take: `placement` finds them another."""
+    places = ", ".join(["%s"] * len(claims))
+    statements.run(
+        "UPDATE offloading_job SET state = 'QUEUED', claimed_by = '', started_at = NULL, target = '' "
+        f"WHERE id IN ({places}) AND state = 'ACTIVE'",
+        [statements.key(each.job_id) for each in claims],
+    )
+    wakeup.notify("placement")
+
+
+def _note(taken: Sequence[_Taken], holder: Holder) -> None:
+    """Write an attempt for each claim, and tell of them all at once."""
+    label = holder.label[:255]
+    now = statements.now()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO offloading_attempt (job_id, fence, instance, instance_label, started_at, outcome, message, "
+            "log) VALUES " + ", ".join([f"(%s, %s, %s, %s, {now}, '', '', '')"] * len(taken)),
+            [
+                part
+                for each in taken
+                for part in (statements.key(each.claim.job_id), each.claim.fence, holder.instance, label)
+            ],
+        )
+    statistics.count(
+        statistics.Entry(
+            each.claim.queue, each.claim.topic, started=1, waiting_ms=max(round(each.waited_seconds * 1000), 0)
+        )
+        for each in taken
+    )
+    signals.tell(
+        *(
+            JobChange(
+                each.claim.job_id,
+                each.claim.topic,
+                JobState.ACTIVE,
+                JobState.QUEUED,
+                each.claim.queue,
+                each.claim.origin,
+                each.claim.target,
+            )
+            for each in taken
         )
     )

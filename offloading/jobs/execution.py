@@ -1,21 +1,28 @@
-"""Running one attempt: from a job id and a fence to the consumer, and to the outcome that it brought about.
+"""Running one attempt: from a claim to the consumer, and to the ending that it brought about.
 
-`run` is what the worker process of django-q2 calls. It needs nothing but the database: who handed the job over, and who
-is told when it is done, is the affair of `slots`.
+`attempt` is what the worker process of a slot calls for each job; it touches the database only if the consumer does.
+Who hands the job over, and who writes the ending, is the affair of `slots` and the dispatcher.
 """
 
+import json
 import logging
+import signal
+import threading
 import time
 import traceback
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import TypeVar
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection, connections
 
 from offloading import exceptions
 from offloading.jobs import consumers, outcomes
-from offloading.jobs.consumers import JobResult
+from offloading.jobs.claims import Claim
+from offloading.jobs.consumers import Consumer, JobExecutionContext, JobExecutionResult, JobExecutor, JobResult, Waiting
+from offloading.jobs.families import Failure
+from offloading.jobs.outcomes import Ending, Kind
 from offloading.jobs.running import RunningJob
 from offloading.models import Job, JobState
 
@@ -26,92 +33,141 @@ _TRACEBACK_LENGTH = 20_000
 _MESSAGE_LINES = 3
 _LONGEST_PAUSE_SECONDS = 5.0
 
-Ending = Callable[[], object]
 Value = TypeVar("Value")
 
 
-def run(job_id: uuid.UUID, fence: int) -> None:
-    """Run the job if it is still held under `fence`, and write how that ended. Outlasts an absence of the database."""
-    job = _insist(lambda: _load(job_id, fence))
+class TimeLimitExceeded(BaseException):
+    """Raised in the middle of a consumer whose time is over. Not an Exception: consumers shall not catch it."""
+
+
+def attempt(claim: Claim, *, time_limit_seconds: float = 0.0, hears_stop: Callable[[], bool] | None = None) -> Ending:
+    """Run a claimed job and return how that ended. Outlasts an absence of the database."""
+    started = time.monotonic()
+    job = _insist(lambda: running_job(claim))
     if job is None:
-        logger.info("job moved on before it started", extra={"job": job_id, "fence": fence})
-        return
-    try:
-        _insist(_attempt(job))
-    except exceptions.StaleFence:
-        logger.warning("late result refused", extra={"job": job_id, "topic": job.topic, "fence": fence})
-
-
-def running_job(row: Job) -> RunningJob:
-    """Return a claimed job as its consumer gets it."""
-    return RunningJob(
-        id=row.id,
-        topic=row.topic,
-        properties=row.properties,
-        fence=row.fence,
-        attempt_number=row.attempts.count(),
-        payload_root=f"/var/offloading/{row.id}" if row.origin else "",
+        logger.info("job moved on before it started", extra={"job": claim.job_id, "fence": claim.fence})
+        return Ending(claim.job_id, claim.fence, Kind.APPLIED)
+    job.hears_stop = hears_stop
+    kind, message, failure = _process(job, time_limit_seconds)
+    return Ending(
+        job_id=job.id,
+        fence=job.fence,
+        kind=Kind.APPLIED if job.is_applied else kind,
+        message=_storable(message),
+        log=_storable(job.log_text),
+        retry_delay_seconds=job.retry_delay_seconds,
+        seconds=time.monotonic() - started,
+        failure=failure,
     )
 
 
-def _load(job_id: uuid.UUID, fence: int) -> RunningJob | None:
-    row = Job.objects.filter(id=job_id, fence=fence, state=JobState.ACTIVE).first()
-    return running_job(row) if row else None
+def run(claim: Claim, *, time_limit_seconds: float = 0.0) -> None:
+    """Run a claimed job here and write how it ended, without an instance: for tests and tools."""
+    ending = attempt(claim, time_limit_seconds=time_limit_seconds)
+    _insist(lambda: outcomes.write_all([ending]))
 
 
-def _attempt(job: RunningJob) -> Ending:
-    """Let the consumer work; return what writes the outcome. Raises StaleFence if the consumer ran into one."""
+def running_job(claim: Claim) -> RunningJob | None:
+    """Return a claimed job as its consumer gets it; None if it moved on. Long properties are read now."""
+    if claim.properties is not None:
+        properties = json.loads(claim.properties)
+    else:
+        held = Job.objects.filter(id=claim.job_id, fence=claim.fence, state=JobState.ACTIVE)
+        properties = held.values_list("properties", flat=True).first()
+        if properties is None:
+            return None
+    return RunningJob(
+        id=claim.job_id,
+        topic=claim.topic,
+        properties=properties,
+        fence=claim.fence,
+        retry_count=claim.retry_count,
+        payload_root=f"/var/offloading/{claim.job_id}" if claim.origin else "",
+    )
+
+
+def _process(job: RunningJob, time_limit_seconds: float) -> tuple[Kind, str, Failure | None]:
     consumer = consumers.find(job.topic)
     if consumer is None:
-        message = f"This instance has no consumer for topic {job.topic!r} any more."
-        return lambda: outcomes.release(job_id=job.id, fence=job.fence, message=message)
+        return Kind.RELEASED, f"This instance has no consumer for topic {job.topic!r} any more.", None
     try:
-        result = consumer.process(job)
-    except exceptions.StaleFence:
-        raise
-    except Exception as error:
+        with consumers.waiting_for(job) as waiting, _limited(time_limit_seconds):
+            return _understand(job, _call(consumer, job, waiting))
+    except TimeLimitExceeded as error:
+        return _after_time_limit(job, error, time_limit_seconds)
+    except exceptions.StaleFence as error:
+        logger.warning("job moved on while it ran", extra={"job": job.id, "topic": job.topic, "fence": job.fence})
+        # Whatever it says now is late, and is noted as that.
+        return Kind.FAILED, str(error), None
+    except (Exception, SystemExit) as error:
         return _after_exception(job, error)
-    return _after_result(job, result)
 
 
-def _after_result(job: RunningJob, result: JobResult) -> Ending:
-    if job.is_applied:
-        return _nothing
+def _call(consumer: Consumer, job: RunningJob, waiting: Waiting) -> JobResult | JobExecutionResult | None:
+    """Have the consumer work, and wait for its result if another thread brings it."""
+    if isinstance(consumer, JobExecutor):
+        result = consumer.process(job, JobExecutionContext(job, waiting))
+        return waiting.wait() if result is None and not job.is_applied else result
+    answer = consumer.process(job)
+    return waiting.wait() if answer == JobResult.ASYNC else answer
+
+
+def _understand(job: RunningJob, result: JobResult | JobExecutionResult | None) -> tuple[Kind, str, Failure | None]:
+    if isinstance(result, JobExecutionResult):
+        if result.retry_delay_seconds is not None:
+            job.retry_delay_seconds = result.retry_delay_seconds
+        return result.kind, result.text or job.message or _SILENT.get(result.kind, ""), None
     if result == JobResult.OK:
-        return lambda: outcomes.succeed(job_id=job.id, fence=job.fence, message=job.message, log=job.log_text)
+        return Kind.OK, job.message, None
     if result == JobResult.FAILED:
-        return lambda: _fail(job, job.message or "The consumer reported a failure.")
-    message = job.message or "The consumer cancelled the job."
-    if result != JobResult.CANCEL:
-        message = f"The consumer returned {result!r}, which is no JobResult."
-    return lambda: outcomes.error(job_id=job.id, fence=job.fence, message=message, log=job.log_text)
+        return Kind.FAILED, job.message or _SILENT[Kind.FAILED], None
+    if result == JobResult.CANCEL:
+        return Kind.CANCELLED, job.message or _SILENT[Kind.CANCELLED], None
+    return Kind.CANCELLED, f"The consumer returned {result!r}, which is no JobResult.", None
 
 
-def _after_exception(job: RunningJob, error: Exception) -> Ending:
+_SILENT = {Kind.FAILED: "The consumer reported a failure.", Kind.CANCELLED: "The consumer cancelled the job."}
+
+
+def _after_time_limit(job: RunningJob, error: BaseException, seconds: float) -> tuple[Kind, str, Failure | None]:
+    job.add_to_log("".join(traceback.format_exception(error))[-_TRACEBACK_LENGTH:])
+    # It may have been cut off in the middle of a statement.
+    connections.close_all()
+    return Kind.TIMED_OUT, f"It ran longer than its time limit of {seconds:g} s and was ended.", Failure.of(error)
+
+
+def _after_exception(job: RunningJob, error: BaseException) -> tuple[Kind, str, Failure | None]:
     """An exception is final, except one that says that the database was away: nothing is wrong with the job then."""
     text = "".join(traceback.format_exception(error))
     logger.error("consumer raised", extra={"job": job.id, "topic": job.topic, "fence": job.fence}, exc_info=error)
-    if job.is_applied:
-        return _nothing
     job.add_to_log(text[-_TRACEBACK_LENGTH:])
     message = "\n".join(text.strip().splitlines()[-_MESSAGE_LINES:])
-    if isinstance(error, DATABASE_ERRORS):
-        return lambda: _fail(job, message)
-    return lambda: outcomes.error(job_id=job.id, fence=job.fence, message=message, log=job.log_text)
+    kind = Kind.FAILED if isinstance(error, DATABASE_ERRORS) else Kind.RAISED
+    return kind, message, Failure.of(error)
 
 
-def _fail(job: RunningJob, message: str) -> None:
-    outcomes.fail(
-        job_id=job.id,
-        fence=job.fence,
-        message=message,
-        log=job.log_text,
-        retry_delay_seconds=job.retry_delay_seconds,
-    )
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Raise TimeLimitExceeded inside after `seconds`; 0 = no limit. Only a process's main thread can be limited so."""
+    if seconds <= 0 or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, _raise_time_limit)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
-def _nothing() -> None:
-    """Write no outcome: the consumer did it itself, with `RunningJob.apply`."""
+def _raise_time_limit(_number: int, _frame: FrameType | None) -> None:
+    raise TimeLimitExceeded
+
+
+def _storable(text: str) -> str:
+    """Return `text` as both databases can store it."""
+    return text.replace("\0", "�").encode(errors="replace").decode()
 
 
 def _insist(act: Callable[[], Value]) -> Value:

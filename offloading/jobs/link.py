@@ -1,7 +1,8 @@
 """The line between an instance's dispatcher and its worker slots: a Unix socket, and one JSON object a line.
 
-Each slot holds two connections. Its pusher's carries tasks to it; its worker's tells what became of them. A connection
-that ends says more than any message could: the process at its other end is gone.
+Each slot holds two connections. Its pusher's carries the one task that opens its worker for jobs; over its worker's
+come the jobs, and their endings go back. A connection that ends says more than any message could: the process at its
+other end is gone.
 """
 
 import json
@@ -60,10 +61,12 @@ class Line:
     def send(self, message: Message) -> None:
         self.connection.sendall(json.dumps(message).encode() + b"\n")
 
-    def receive(self) -> list[Message] | None:
-        """Wait for something to come and return what is complete of it; None when the other end is gone."""
+    def receive(self, *, waits: bool = True) -> list[Message] | None:
+        """Return what came, after waiting for it if `waits`; None when the other end is gone."""
         try:
-            data = self.connection.recv(65536)
+            data = self.connection.recv(65536, 0 if waits else socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return []
         except ConnectionError:
             return None
         if not data or len(self._rest) > _LONGEST_LINE:

@@ -6,24 +6,22 @@ instance is woken when they are committed. Works in any process.
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
 
 from offloading import exceptions
-from offloading.jobs import distribution, ids, outcomes, placement, signals, states, topics
-from offloading.jobs import properties as job_properties
+from offloading.jobs import additions, claims, configuration, distribution, ids, outcomes, placement, signals, states
+from offloading.jobs.additions import JobRequest as JobRequest
 from offloading.jobs.signals import JobChange
-from offloading.models import AttemptOutcome, Job, JobState, Transfer
-from topology import identity
+from offloading.models import AttemptOutcome, Job, JobState, QueueType, Transfer
+from topology import wakeup
 from topology.snapshot import TopologyView
 
 logger = logging.getLogger(__name__)
-
-MAIN_QUEUE = "<main queue>"
 
 
 def add_job(
@@ -31,44 +29,44 @@ def add_job(
     properties: Mapping[str, Any] | None = None,
     *,
     title: str = "",
+    name: str = "",
+    priority: int = 0,
+    delay_seconds: float = 0.0,
+    not_before: datetime | None = None,
     retries: int | None = None,
     retry_delay_seconds: float | None = None,
-    priority: int = 0,
-    not_before: datetime | None = None,
-) -> Job:
-    """Add a job and return it as it was stored. With `retries` -1 it is retried for ever.
+    time_limit_seconds: float | None = None,
+) -> Job | None:
+    """Add a job and return it as it was stored.
 
-    Raises TopicInvalid or PropertiesInvalid. A topic that no instance takes is no error: the job waits for one.
+    `name` makes it the only unfinished job of that name; a higher `priority` overtakes those that wait up to a minute
+    longer for each step; it starts `delay_seconds` from now or at `not_before` at the earliest. What is None is as the
+    job's queue says; `retries` -1 = for ever, `time_limit_seconds` 0 = none.
+
+    Returns None if an unfinished job has that name, or if the queue of the topic drops its jobs. Raises TopicInvalid or
+    PropertiesInvalid. A topic that no instance takes is no error: the job waits for one.
     """
-    placer = placement.Placer()
-    sling_id = identity.sling_id()
-    job = Job(
-        id=ids.uuid7(),
-        topic=topics.validate(topic),
-        queue=MAIN_QUEUE,
-        title=title[:255],
-        properties=job_properties.checked(properties),
-        application=sling_id,
-        target=placer.choose(topic=topic, creator=sling_id).target,
-        retries=settings.OFFLOADING_JOB_RETRIES if retries is None else max(retries, -1),
-        retry_delay_seconds=(
-            settings.OFFLOADING_JOB_RETRY_DELAY_SECONDS if retry_delay_seconds is None else retry_delay_seconds
-        ),
+    placer = placement.current()
+    request = JobRequest(
+        topic=topic,
+        properties=properties,
+        title=title,
+        name=name,
         priority=priority,
+        delay_seconds=delay_seconds,
         not_before=not_before,
+        retries=retries,
+        retry_delay_seconds=retry_delay_seconds,
+        time_limit_seconds=time_limit_seconds,
     )
-    with transaction.atomic():
-        store(job, placer.view)
-    return job
+    stored = additions.insert([additions.addition(request, placer)], placer.view)
+    return stored[0] if stored else None
 
 
-def store(job: Job, view: TopologyView) -> None:
-    """Insert a job whose target is chosen, tell of it, and wake who will run it; in the caller's transaction."""
-    job.save(force_insert=True)
-    signals.tell(JobChange(job.id, job.topic, JobState.QUEUED, "", job.queue, job.origin, job.target))
-    placement.wake(view, job.target)
-    if not job.target:
-        logger.info("job has no instance yet", extra={"job": job.id, "topic": job.topic})
+def add_jobs(requests: Iterable[JobRequest]) -> list[Job]:
+    """Add many jobs, all or none, and return those that were stored; see `add_job`. One round trip per thousand."""
+    placer = placement.current()
+    return additions.insert([additions.addition(each, placer) for each in requests], placer.view)
 
 
 def get_job(job_id: uuid.UUID | str) -> Job | None:
@@ -88,7 +86,12 @@ def retry_job(job_id: uuid.UUID | str, by: str) -> Job:
         if job.origin:
             raise exceptions.TransitionRefused("This is the copy of a job of another installation: retry it there.")
         previous = JobState(job.state)
-        _reset(job, placer.choose(topic=job.topic, creator=job.application).target)
+        try:
+            with transaction.atomic():
+                _reset(job, placer.choose(topic=job.topic, creator=job.application).target)
+        except IntegrityError as error:
+            message = f"An unfinished job has the name {job.name!r}. Wait for its end."
+            raise exceptions.TransitionRefused(message) from error
         signals.tell(JobChange(job.id, job.topic, JobState.QUEUED, previous, job.queue, job.origin, job.target))
         placement.wake(placer.view, job.target)
     logger.info("job retried", extra={"job": job.id, "topic": job.topic, "by": by})
@@ -96,8 +99,24 @@ def retry_job(job_id: uuid.UUID | str, by: str) -> Job:
 
 
 def stop_job(job_id: uuid.UUID | str, by: str) -> Job:
-    """End an unfinished job as STOPPED. One that runs is not interrupted, but nothing it writes will count."""
-    return _end(job_id, states.Event.STOP, JobState.STOPPED, f"Stopped by {by}")
+    """End a waiting job as STOPPED; ask a running one to stop, wherever it runs. Returns the job as it is then.
+
+    Whether one that is asked ends as succeeded, failed or stopped is up to it; if it does not end within
+    OFFLOADING_JOB_STOP_SECONDS, its worker is ended. At an instance of another installation nobody can be asked: the
+    job ends here at once, and what still comes of it is refused. Raises JobMissing, or TransitionRefused if it has
+    ended.
+    """
+    with transaction.atomic():
+        job = _locked(job_id, states.Event.STOP)
+        if job.state == JobState.ACTIVE and not claims.remote_target(job.claimed_by):
+            Job.objects.filter(id=job.id).update(stop_requested_by=by[:150])
+            outcomes.tell(job, JobState.ACTIVE)
+            wakeup.notify("stops", job.target)
+        else:
+            outcomes.end(job, JobState.STOPPED, AttemptOutcome.STOPPED, f"Stopped by {by}")
+    logger.info("job stopped", extra={"job": job.id, "topic": job.topic, "by": by})
+    job.refresh_from_db()
+    return job
 
 
 def remove_job(job_id: uuid.UUID | str, by: str) -> None:
@@ -110,10 +129,14 @@ def remove_job(job_id: uuid.UUID | str, by: str) -> None:
         if job is None:
             return
         if job.state in states.FINAL:
+            key = job.id
             _require_settled(job)
             job.delete()
+            signals.tell(JobChange(key, job.topic, "", job.state, job.queue, job.origin, job.target))
             return
-    _end(job_id, states.Event.DROP, JobState.DROPPED, f"Removed by {by}")
+    job = _end(job_id, states.Event.DROP, JobState.DROPPED, f"Removed by {by}")
+    if job.target:
+        wakeup.notify("stops", job.target)
 
 
 def _require_settled(job: Job) -> None:
@@ -150,23 +173,26 @@ def _locked(job_id: uuid.UUID | str, event: states.Event) -> Job:
 
 
 def _reset(job: Job, target: str) -> None:
-    job.state, job.target, job.fence = JobState.QUEUED, target, job.fence + 1
-    job.retry_count = job.crash_count = 0
-    job.not_before = job.started_at = job.finished_at = None
-    job.result_message = ""
-    job.save(
-        update_fields=[
-            "state",
-            "target",
-            "fence",
-            "retry_count",
-            "crash_count",
-            "not_before",
-            "started_at",
-            "finished_at",
-            "result_message",
-        ]
+    """Make a finished job as if it had just been added, under a higher fence; an ordered one keeps its place."""
+    is_ordered = configuration.queue_of(job.topic).settings.type == QueueType.ORDERED
+    place = {} if is_ordered else {"rank_at": outcomes.rank(job.priority)}
+    Job.objects.filter(id=job.id).update(
+        state=JobState.QUEUED,
+        target=target,
+        fence=job.fence + 1,
+        queue=configuration.queue_of(job.topic).name,
+        queued_at=Now(),
+        retry_count=0,
+        crash_count=0,
+        stop_requested_by="",
+        family="",
+        not_before=None,
+        started_at=None,
+        finished_at=None,
+        result_message="",
+        **place,
     )
+    job.refresh_from_db()
 
 
 def _end(job_id: uuid.UUID | str, event: states.Event, state: JobState, message: str) -> Job:

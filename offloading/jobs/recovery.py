@@ -82,7 +82,9 @@ def _take_back(job_id: uuid.UUID, fence: int, outcome: AttemptOutcome, message: 
         outcomes.close_attempt(held, outcome, message)
         crashes = held.crash_count + is_crash
         changes = {"fence": held.fence + 1, "crash_count": crashes}
-        if is_crash and crashes >= MAX_CRASHES:
+        if held.stop_requested_by:
+            outcomes.end_stopped(held, message, **changes)
+        elif is_crash and crashes >= MAX_CRASHES:
             outcomes.set_aside(held, f"{message} It was set aside after {crashes} such attempts. {_ADVICE}", **changes)
         else:
             outcomes.requeue(held, message, **changes)

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import time
 import uuid
+from collections import deque
 from multiprocessing import connection
 from typing import Any, NoReturn
 
@@ -19,7 +20,7 @@ from django_q import cluster, signals
 from django_q.monitor import monitor
 from django_q.pusher import pusher
 
-from offloading.jobs import execution, link, processes
+from offloading.jobs import execution, link, messages, processes
 from offloading.jobs.backoff import Backoff
 from offloading.jobs.broker import DispatcherBroker
 from topology import identity
@@ -27,11 +28,11 @@ from topology import identity
 logger = logging.getLogger(__name__)
 
 # What the dispatcher gives to django-q2 as the function to call.
-EXECUTE = "offloading.jobs.slots.execute"
+SHIFT = "offloading.jobs.slots.shift"
 
 # A slot's processes share the loaded project, and what `_worker_started` is told: neither works with another method.
 _fork = multiprocessing.get_context("fork")
-_report: link.Line | None = None
+_line: link.Line | None = None
 
 
 class Slot(cluster.Sentinel):  # type: ignore[misc]  # django-q2 has no types
@@ -55,29 +56,74 @@ class Slot(cluster.Sentinel):  # type: ignore[misc]  # django-q2 has no types
         return self.spawn_process(_named, f"monitor {self.number}", monitor, self.result_queue, self.broker)  # type: ignore[no-any-return]
 
     def _worker_started(self, **kwargs: object) -> None:
-        """In the worker's process: open its line before the first task, so that its death is known at once."""
-        global _report
+        """In the worker's process: open its line before the task, so that its death is known at once."""
+        global _line
         processes.name(f"worker {self.number}")
-        _report = link.connect(identity.sling_id(), role=link.WORKER, slot=self.broker.slot)
+        _line = link.connect(identity.sling_id(), role=link.WORKER, slot=self.broker.slot)
 
 
-def execute(job_id: str, fence: int) -> None:
-    """Run one attempt in the worker's process, and tell the dispatcher when it starts and when its outcome is written.
+def shift() -> None:
+    """Work off what the dispatcher sends, in the worker's process, until the process is ended: django-q2's one task.
 
-    If the outcome cannot be written for another reason than a database that is away, the process ends: for the
-    dispatcher that is a crash, which is counted and shown, where silence would leave the job running for ever.
+    If something goes wrong that no ending can tell, the process ends: for the dispatcher that is a crash, which is
+    counted and shown, where silence would leave the job running for ever.
     """
-    if _report is None:
+    if _line is None:
         raise RuntimeError("Jobs run in the worker of a slot. In a test, use offloading.jobs.testing.")
-    key = {"job": job_id, "fence": fence}
     try:
-        _report.send({"started": key})
-        execution.run(uuid.UUID(job_id), fence)
-        _report.send({"done": key})
+        Shift(_line).run()
     except Exception:
-        logger.exception("outcome not written", extra=key)
-        logging.shutdown()
-        os._exit(1)
+        logger.exception("worker cannot go on")
+    logging.shutdown()
+    os._exit(1)
+
+
+class Shift:
+    """What a worker has in hand: the jobs that it was sent and has not begun, and the one that it runs."""
+
+    def __init__(self, line: link.Line) -> None:
+        self._line = line
+        self._waiting: deque[link.Message] = deque()
+        self._current = 0
+        self._stops: set[int] = set()
+
+    def run(self) -> None:
+        """Run one job after the other; return when the dispatcher is gone."""
+        self._line.send({"ready": True})
+        while self._hear(waits=not self._waiting):
+            if self._waiting:
+                self._line.send(self._work(self._waiting.popleft()))
+
+    def _work(self, message: link.Message) -> link.Message:
+        self._current = message["number"]
+        ending = execution.attempt(
+            messages.claim(message), time_limit_seconds=message["limit"], hears_stop=self._hears_stop
+        )
+        self._stops.discard(self._current)
+        return messages.from_ending(self._current, ending)
+
+    def _hear(self, *, waits: bool) -> bool:
+        """Take in what the dispatcher says; False when it is gone."""
+        heard = self._line.receive(waits=waits)
+        for message in heard or ():
+            if "run" in message:
+                # Before the first is begun: if this process ends now, it is that one that ended it.
+                self._line.send({"heard": True})
+                self._waiting.extend(message["run"])
+            elif "recall" in message:
+                self._give_back()
+            elif "stop" in message:
+                self._stops.add(message["stop"])
+        return heard is not None
+
+    def _give_back(self) -> None:
+        """Tell which jobs were not begun, and forget them."""
+        self._line.send({"recalled": [message["number"] for message in self._waiting]})
+        self._waiting.clear()
+
+    def _hears_stop(self) -> bool:
+        self._hear(waits=False)
+        return self._current in self._stops
 
 
 class Slots:

@@ -15,7 +15,8 @@ from django.db.models.functions import Now
 from content import blobs, bundles, paths
 from content import services as content
 from offloading import exceptions
-from offloading.jobs import manager, signals, topics
+from offloading.jobs import additions, configuration, outcomes, signals, topics
+from offloading.jobs.additions import Addition
 from offloading.jobs.signals import JobChange
 from offloading.models import AttemptOutcome, Job, JobState, Transfer
 from offloading.transport import manifest, messages, payload, signing
@@ -111,7 +112,8 @@ def _take_in(offer: messages.Offer, caller: str, view: snapshot.TopologyView) ->
     if old is not None:
         _renew(old, offer, caller)
     else:
-        manager.store(Job(id=offer.job_id, fence=offer.fence, **_columns(offer, caller)), view)
+        copy = Job(id=offer.job_id, fence=offer.fence, **_columns(offer, caller))
+        additions.insert([Addition(copy, configuration.queue_of(offer.topic))], view)
     _note_arrival(offer, caller, view)
     log.info("job taken in", extra={"job": offer.job_id, "fence": offer.fence, "origin": caller, "topic": offer.topic})
 
@@ -141,7 +143,7 @@ def _note_arrival(offer: messages.Offer, caller: str, view: snapshot.TopologyVie
 def _columns(offer: messages.Offer, caller: str) -> dict[str, Any]:
     return {
         "topic": offer.topic,
-        "queue": manager.MAIN_QUEUE,
+        "queue": configuration.queue_of(offer.topic).name,
         "title": offer.title,
         "properties": offer.properties,
         "application": caller,
@@ -175,6 +177,10 @@ def _renew(old: Job, offer: messages.Offer, caller: str) -> None:
         retry_count=0,
         crash_count=0,
         result_message="",
+        stop_requested_by="",
+        family="",
+        queued_at=Now(),
+        rank_at=outcomes.rank(offer.priority),
         started_at=None,
         finished_at=None,
     )

@@ -15,7 +15,8 @@ from django.db.models.functions import Now
 from content import blobs, bundles, paths
 from content import services as content
 from offloading import exceptions
-from offloading.jobs import claims, outcomes
+from offloading.jobs import claims, configuration, outcomes
+from offloading.jobs.queues import Queue
 from offloading.models import Job, JobState, Transfer
 from offloading.transport import client, courier, messages, payload, transfers
 from topology import identity, snapshot
@@ -32,8 +33,9 @@ class Fenced(Exception):
 
 def waiting() -> QuerySet[Job]:
     """Return the query for the jobs that wait for an instance of another cluster."""
-    is_time = Q(not_before=None) | Q(not_before__lte=Now())
-    elsewhere = Job.objects.filter(is_time, state=JobState.QUEUED).exclude(target="")
+    elsewhere = Job.objects.filter(Q(not_before=None) | Q(not_before__lte=Now()), state=JobState.QUEUED).exclude(
+        target=""
+    )
     return elsewhere.exclude(target__in=topology.alive().values("sling_id"))
 
 
@@ -51,7 +53,7 @@ def take_jobs(view: snapshot.TopologyView, *, paused: Collection[str] = ()) -> i
         and under_way.get(instance.sling_id, 0) < MOST_UNDER_WAY
     }
     with transaction.atomic():
-        claimed = claims.claim_for_transport(targets=targets, limit=MOST_UNDER_WAY) if targets else []
+        claimed = claims.claim_for_transport(targets=targets, queue_of=_queue, limit=MOST_UNDER_WAY) if targets else []
         Transfer.objects.bulk_create(
             Transfer(
                 job_id=claim.job_id,
@@ -64,6 +66,10 @@ def take_jobs(view: snapshot.TopologyView, *, paused: Collection[str] = ()) -> i
             for claim in claimed
         )
     return len(claimed)
+
+
+def _queue(name: str) -> Queue:
+    return Queue(name, configuration.named(name))
 
 
 def _under_way() -> dict[str, int]:
@@ -112,14 +118,17 @@ def _require_fence(transfer: Transfer) -> None:
 
 def _offer(transfer: Transfer, view: snapshot.TopologyView, moved: messages.Moved) -> messages.Offer:
     job = transfer.job
+    queue_settings = configuration.queue_of(job.topic).settings
     return messages.Offer(
         job_id=job.id,
         fence=transfer.fence,
         topic=job.topic,
         title=job.title,
         properties=job.properties,
-        retries=job.retries,
-        retry_delay_seconds=job.retry_delay_seconds,
+        retries=queue_settings.retries if job.retries is None else job.retries,
+        retry_delay_seconds=(
+            queue_settings.retry_delay_seconds if job.retry_delay_seconds is None else job.retry_delay_seconds
+        ),
         priority=job.priority,
         origin=messages.Origin(identity.sling_id(), view.local_cluster.id, settings.OFFLOADING_ENDPOINT),
         entries=transfer.manifest["entries"],

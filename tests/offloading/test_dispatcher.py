@@ -1,12 +1,18 @@
 """The dispatcher and slots that are played by the test: real sockets and real claims, turn by turn, in one thread."""
 
+import signal
+import subprocess
+import time
+
 import pytest
 from django_q.signing import SignedPackage
 
-from offloading.jobs import consumers, link, manager
+from offloading.jobs import configuration, consumers, link, manager, recovery, slots
 from offloading.jobs.broker import DispatcherBroker
 from offloading.jobs.consumers import JobConsumer, JobResult
 from offloading.jobs.dispatcher import Dispatcher
+from offloading.jobs.manager import JobRequest
+from offloading.jobs.queues import QueueSettings
 from offloading.models import Job, JobState
 from tests.offloading.topologies import establish
 from topology import identity
@@ -40,6 +46,8 @@ class Stage:
     def slot(self, name="1-a"):
         slot = PlayedSlot(self.connect(link.PUSHER, name), self.connect(link.WORKER, name))
         self.turns()
+        slot.open()
+        self.turns()
         return slot
 
     def add(self, topic=TOPIC):
@@ -64,11 +72,20 @@ class PlayedSlot:
     def __init__(self, pusher, worker) -> None:
         self.pusher, self.worker = pusher, worker
 
-    def take(self):
-        """Return the job that the slot is given, as its worker would name it."""
+    def open(self):
+        """Take the task that makes the worker wait for jobs, and say that it does."""
         (message,) = self.pusher.receive()
-        task = SignedPackage.loads(message["task"])
-        return {"job": task["args"][0], "fence": task["args"][1]}
+        assert SignedPackage.loads(message["task"])["func"] == slots.SHIFT
+        self.worker.send({"ready": True})
+
+    def take(self):
+        """Return the jobs that the worker is sent next, and say that it read them."""
+        jobs = [job for message in self.worker.receive() for job in message["run"]]
+        self.worker.send({"heard": True})
+        return jobs
+
+    def end(self, job, kind="ok", **more):
+        self.worker.send({"done": job["number"], "kind": kind, "seconds": 0.001, **more})
 
 
 @pytest.fixture
@@ -92,24 +109,61 @@ def state(job):
 def test_idle_slot_is_given_a_job_and_the_next_when_that_is_done(stage):
     slot = stage.slot()
     first, second = stage.add(), stage.add()
-    key = slot.take()
-    assert key == {"job": str(first.id), "fence": 1}
+    (job,) = slot.take()
+    assert (job["id"], job["fence"], job["topic"]) == (first.id.hex, 1, TOPIC)
     assert (state(first), state(second)) == ((JobState.ACTIVE, 1, 0), (JobState.QUEUED, 0, 0))
-    slot.worker.send({"started": key})
-    slot.worker.send({"done": key})
+    slot.end(job, message="done", log="a line")
     stage.turns()
-    assert slot.take()["job"] == str(second.id)
+    assert state(first) == (JobState.SUCCEEDED, 1, 0)
+    attempt = Job.objects.get(id=first.id).attempts.get()
+    assert (attempt.outcome, attempt.message, attempt.log) == ("SUCCEEDED", "done", "a line")
+    assert slot.take()[0]["id"] == second.id.hex
 
 
-def test_slot_without_its_worker_is_given_nothing(stage):
-    stage.connect(link.PUSHER, "1-a")
+def test_slot_is_given_nothing_before_its_worker_is_ready(stage):
+    pusher, worker = stage.connect(link.PUSHER, "1-a"), stage.connect(link.WORKER, "1-a")
     job = stage.add()
     assert state(job) == (JobState.QUEUED, 0, 0)
-    slot = stage.slot("2-a")
-    assert slot.take()["job"] == str(job.id)
+    slot = PlayedSlot(pusher, worker)
+    slot.open()
+    stage.turns()
+    assert slot.take()[0]["id"] == job.id.hex
 
 
-def test_death_before_the_start_gives_the_job_back_uncounted(stage):
+def run_short_ones(stage, slot, count=3):
+    """Teach the dispatcher that the jobs of the queue are short."""
+    for _ in range(count):
+        stage.add()
+        slot.end(*slot.take())
+        stage.turns()
+
+
+def test_slot_is_given_several_short_jobs_ahead(stage):
+    slot = stage.slot()
+    run_short_ones(stage, slot)
+    jobs = manager.add_jobs([JobRequest(TOPIC)] * 5)
+    stage.dispatcher.wake()
+    stage.turns()
+    assert [job["id"] for job in slot.take()] == [job.id.hex for job in jobs]
+
+
+def test_what_waits_behind_a_long_job_is_called_back_and_put_back(stage):
+    slot = stage.slot()
+    run_short_ones(stage, slot)
+    first, second = manager.add_jobs([JobRequest(TOPIC)] * 2)
+    stage.dispatcher.wake()
+    stage.turns()
+    given = slot.take()
+    time.sleep(0.15)
+    stage.turns()
+    assert slot.worker.receive() == [{"recall": True}]
+    slot.worker.send({"recalled": [given[1]["number"]]})
+    stage.turns()
+    assert (state(first), state(second)) == ((JobState.ACTIVE, 1, 0), (JobState.QUEUED, 2, 0))
+    assert not Job.objects.get(id=second.id).attempts.exists()
+
+
+def test_death_before_the_start_puts_the_job_back_uncounted(stage):
     slot = stage.slot()
     job = stage.add()
     slot.pusher.close()
@@ -120,12 +174,25 @@ def test_death_before_the_start_gives_the_job_back_uncounted(stage):
 def test_death_after_the_start_is_a_crash_and_the_rest_of_the_slot_is_told_to_go(stage):
     slot = stage.slot()
     job = stage.add()
-    slot.worker.send({"started": slot.take()})
+    slot.take()
     stage.turns()
     slot.worker.close()
     stage.turns()
     assert state(job) == (JobState.QUEUED, 2, 1)
     assert slot.pusher.receive() is None
+
+
+def test_death_is_a_crash_of_the_running_job_alone(stage):
+    slot = stage.slot()
+    run_short_ones(stage, slot)
+    first, second = manager.add_jobs([JobRequest(TOPIC)] * 2)
+    stage.dispatcher.wake()
+    stage.turns()
+    slot.take()
+    stage.turns()
+    slot.worker.close()
+    stage.turns()
+    assert (state(first), state(second)) == ((JobState.QUEUED, 2, 1), (JobState.QUEUED, 2, 0))
 
 
 def test_all_lines_of_many_slots_may_end_at_once(stage):
@@ -141,20 +208,96 @@ def test_all_lines_of_many_slots_may_end_at_once(stage):
 def test_job_that_came_back_goes_to_the_next_slot(stage):
     first = stage.slot("1-a")
     job = stage.add()
-    first.worker.send({"started": first.take()})
+    first.take()
     stage.turns()
     first.worker.close()
     stage.turns()
-    assert stage.slot("1-b").take() == {"job": str(job.id), "fence": 3}
+    (again,) = stage.slot("1-b").take()
+    assert (again["id"], again["fence"]) == (job.id.hex, 3)
+
+
+def test_queue_never_runs_more_at_once_than_it_may(stage):
+    configuration.put(QueueSettings("narrow", (TOPIC,), max_parallel=1), by="ann")
+    slots = [stage.slot(f"{number}-a") for number in range(2)]
+    jobs = [stage.add() for _ in range(3)]
+    assert [state(job)[0] for job in jobs] == ["ACTIVE", "QUEUED", "QUEUED"]
+    configuration.put(QueueSettings("narrow", (TOPIC,), max_parallel=2), by="ann")
+    stage.dispatcher.wake()
+    stage.turns()
+    assert [state(job)[0] for job in jobs] == ["ACTIVE", "ACTIVE", "QUEUED"]
+    assert [len(slot.take()) for slot in slots] == [1, 1]
+
+
+def test_worker_whose_job_outlasts_its_time_limit_is_killed(stage):
+    with subprocess.Popen(["sleep", "60"]) as process:
+        slot = stage.slot()
+        slot_of(stage).pid = process.pid
+        configuration.put(QueueSettings("limited", (TOPIC,), retries=0, time_limit_seconds=0.01), by="ann")
+        job = stage.add()
+        assert slot.take()[0]["limit"] == 0.01
+        stage.turns()
+        hand = slot_of(stage).hand
+        hand.given[0].began_at -= 10
+        stage.turns()
+        assert process.wait(10) == -signal.SIGKILL
+    slot.worker.close()
+    stage.turns()
+    attempt = Job.objects.get(id=job.id).attempts.get()
+    assert (state(job), attempt.outcome) == ((JobState.GIVEN_UP, 1, 0), "TIMED_OUT")
+
+
+def test_worker_is_told_to_stop_and_killed_if_it_does_not(stage, settings):
+    settings.OFFLOADING_JOB_STOP_SECONDS = 0.2
+    with subprocess.Popen(["sleep", "60"]) as process:
+        slot = stage.slot()
+        slot_of(stage).pid = process.pid
+        job = stage.add()
+        (given,) = slot.take()
+        manager.stop_job(job.id, by="ann")
+        stage.dispatcher._wake_for_stops()
+        stage.turns()
+        assert slot.worker.receive() == [{"stop": given["number"]}]
+        stage.turns(30)
+        assert process.wait(10) == -signal.SIGKILL
+    slot.worker.close()
+    stage.turns()
+    assert state(job)[0] == JobState.STOPPED
+
+
+def test_ending_of_a_job_that_was_taken_away_is_refused_and_shown(stage):
+    slot = stage.slot()
+    job = stage.add()
+    (given,) = slot.take()
+    recovery.lost(job_id=job.id, fence=1)
+    slot.end(given)
+    stage.turns()
+    assert list(Job.objects.get(id=job.id).attempts.order_by("fence").values_list("outcome", flat=True))[0] == "FENCED"
+
+
+def test_ending_that_cannot_be_stored_does_not_keep_others_from_it(stage, caplog):
+    slots = [stage.slot(f"{number}-a") for number in range(2)]
+    bad, good = stage.add(), stage.add()
+    by_id = {given["id"]: (slot, given) for slot in slots for given in slot.take()}
+    slot, given = by_id[bad.id.hex]
+    slot.end(given, kind="failed", delay=1e30)
+    slot, given = by_id[good.id.hex]
+    slot.end(given)
+    stage.turns()
+    assert (state(bad)[0], state(good)[0]) == (JobState.ERROR, JobState.SUCCEEDED)
 
 
 def test_stop_claims_nothing_more_and_gives_back_what_does_not_end(stage):
     slot = stage.slot()
     running, waiting = stage.add(), stage.add()
-    slot.worker.send({"started": slot.take()})
+    slot.take()
     stage.turns()
     stage.dispatcher.drain()
     assert (state(running), state(waiting)) == ((JobState.QUEUED, 2, 0), (JobState.QUEUED, 0, 0))
+
+
+def slot_of(stage):
+    (slot,) = stage.dispatcher._slots.values()
+    return slot
 
 
 def test_job_that_the_run_holds_without_knowing_is_given_back(stage):
@@ -169,7 +312,7 @@ def test_job_whose_topic_was_switched_off_meanwhile_is_moved_away(stage, local):
     Job.objects.filter(id=job.id).update(target=local)
     stage.slot()
     assert Job.objects.get(id=job.id).target == ""
-    assert state(job) == (JobState.QUEUED, 0, 0)
+    assert (state(job)[0], Job.objects.get(id=job.id).attempts.count()) == (JobState.QUEUED, 0)
 
 
 def test_nothing_but_the_dispatcher_fills_django_q2s_queue():

@@ -6,6 +6,7 @@ from django.db import OperationalError
 
 from offloading.exceptions import StaleFence
 from offloading.jobs import consumers, execution, manager, recovery, testing
+from offloading.jobs.claims import Claim
 from offloading.jobs.consumers import JobConsumer, JobResult
 from offloading.models import AttemptOutcome, Job, JobState
 
@@ -59,14 +60,14 @@ def test_failed_job_without_delay_runs_again_and_is_given_up():
         topics = ("test/fail",)
 
         def process(self, job):
-            runs.append(job.attempt_number)
+            runs.append(job.retry_count)
             return JobResult.FAILED
 
     with consumers.register_temporarily(Failing):
         job = manager.add_job("test/fail", retries=2, retry_delay_seconds=0)
         testing.run_waiting()
     job.refresh_from_db()
-    assert runs == [1, 2, 3]
+    assert runs == [0, 1, 2]
     assert (job.state, job.retry_count, job.fence) == (JobState.GIVEN_UP, 2, 3)
 
 
@@ -154,7 +155,8 @@ def test_job_that_was_taken_back_writes_nothing(way, caplog):
 
     job, attempt = run_one(process)
     assert (job.state, job.fence, Group.objects.count()) == (JobState.QUEUED, 2, 0)
-    assert attempt.outcome == AttemptOutcome.LOST
+    assert attempt.outcome == AttemptOutcome.FENCED
+    assert attempt.message.endswith("Its result (ok) came later and was refused.")
     assert "late result refused" in caplog.text
 
 
@@ -170,7 +172,7 @@ def test_guard_writes_without_an_outcome():
 
 def test_job_that_moved_on_before_it_started_is_left_alone():
     job = manager.add_job("test/one")
-    execution.run(job.id, 7)
+    execution.run(Claim(job.id, job.topic, 7, "", properties="{}"))
     job.refresh_from_db()
     assert (job.state, job.attempts.count()) == (JobState.QUEUED, 0)
 

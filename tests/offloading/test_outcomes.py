@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from offloading.exceptions import StaleFence
 from offloading.jobs import outcomes
+from offloading.jobs.outcomes import Ending, Kind
 from offloading.models import Attempt, AttemptOutcome, JobState
 from tests.offloading.held import hold, row
 from tests.offloading.topologies import establish
@@ -16,7 +17,10 @@ pytestmark = pytest.mark.django_db
 
 ENDS = {
     "succeed": outcomes.succeed,
-    "fail": outcomes.fail,
+    "fail": lambda **key: outcomes.write(Ending(**key, kind=Kind.FAILED)),
+    "time out": lambda **key: outcomes.write(Ending(**key, kind=Kind.TIMED_OUT)),
+    "raise": lambda **key: outcomes.write(Ending(**key, kind=Kind.RAISED)),
+    "stop": lambda **key: outcomes.write(Ending(**key, kind=Kind.STOPPED)),
     "error": lambda **key: outcomes.error(**key, message=""),
     "release": lambda **key: outcomes.release(**key, message=""),
     "finish_remote": lambda **key: outcomes.finish_remote(**key, outcome_state=JobState.SUCCEEDED),
@@ -51,13 +55,13 @@ def test_attempt_ends_once(local, end):
 
 def test_endless_retries_never_give_up(local):
     claim = hold(local, retries=-1, retry_count=10_000)
-    assert outcomes.fail(job_id=claim.job_id, fence=claim.fence) == JobState.QUEUED
+    assert outcomes.write(Ending(claim.job_id, claim.fence, Kind.FAILED)) == JobState.QUEUED
 
 
 @pytest.mark.parametrize(("given", "seconds"), [(None, 60), (5, 5)])
 def test_retry_waits_on_the_databases_clock(local, given, seconds):
     claim = hold(local, retry_delay_seconds=60)
-    outcomes.fail(job_id=claim.job_id, fence=claim.fence, retry_delay_seconds=given)
+    outcomes.write(Ending(claim.job_id, claim.fence, Kind.FAILED, retry_delay_seconds=given))
     assert abs(row(claim).not_before - timezone.now() - timedelta(seconds=seconds)) < timedelta(seconds=3)
 
 

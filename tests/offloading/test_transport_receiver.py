@@ -9,7 +9,7 @@ import pytest
 from content import blobs
 from content import models as content_models
 from content import services as content
-from offloading.jobs import claims, manager, outcomes
+from offloading.jobs import manager, outcomes, testing
 from offloading.models import Job, Transfer
 from offloading.transport import copies, payload
 from tests.offloading.foreign import RUN, TOPIC, Foreign, establish
@@ -179,7 +179,7 @@ def test_repeated_offer_gets_the_same_answer_without_being_done_twice(client, fo
 def test_newer_offer_replaces_the_copy_whose_run_is_then_too_late(client, foreign):
     offer = offer_of(foreign)
     foreign.post(client, OFFER, offer)
-    [claim] = claims.claim(claims.due(targets=[identity.sling_id()], limit=1), run_id="r", instance="i", label="l")
+    claim = testing.claim_next()
     newer = offer | {"fence": 3}
     newer["entries"] = offer["entries"][:1]
     assert foreign.post(client, OFFER, newer).json() == {"state": "queued"}

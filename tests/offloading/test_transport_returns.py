@@ -10,7 +10,7 @@ from content import models as content_models
 from content import services as content
 from content.session import Session
 from offloading import exceptions
-from offloading.jobs import claims, manager, outcomes
+from offloading.jobs import manager, outcomes, testing
 from offloading.models import Job, JobState, Transfer
 from offloading.transport import agent, client, copies, messages, payload
 from tests.offloading.foreign import RUN, TOPIC, Foreign, establish, http_server
@@ -81,7 +81,7 @@ def claim(home):
         outputs=(ASSET,),
     )
     assert copies.accept(offer, caller=home.sling_id) is None
-    [claim] = claims.claim(claims.due(targets=[identity.sling_id()], limit=1), run_id="r", instance="i", label="l:1")
+    claim = testing.claim_next(label="l:1")
     return claim
 
 
@@ -171,14 +171,14 @@ def test_any_instance_of_the_origin_will_do(claim, home):
 def test_job_of_this_installation_brings_nothing_home():
     job = manager.add_job("acme/here")
     Job.objects.update(target=identity.sling_id())
-    [claim] = claims.claim(claims.due(targets=[identity.sling_id()], limit=1), run_id="r", instance="i", label="l")
+    claim = testing.claim_next(label="l:1")
     outcomes.succeed(job_id=job.id, fence=claim.fence)
     assert not Transfer.objects.exists()
 
 
 def test_retry_that_is_not_the_end_brings_nothing_home(claim):
     Job.objects.update(retries=5)
-    outcomes.fail(job_id=claim.job_id, fence=claim.fence)
+    outcomes.write(outcomes.Ending(claim.job_id, claim.fence, outcomes.Kind.FAILED))
     assert not Transfer.objects.filter(direction="BACK").exists()
 
 

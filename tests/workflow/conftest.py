@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from content import services as content
-from offloading.jobs import claims, execution
+from offloading.jobs import execution, testing
 from offloading.models import Job
 from tests.workflow import steps
 from topology import identity
@@ -25,10 +25,7 @@ class Instance:
     def claim(self):
         """Claim the next job, whatever delay it waits for; None if there is none."""
         Job.objects.filter(state="QUEUED").update(not_before=None)
-        rows = claims.due(targets=[self.sling_id], limit=1)
-        return next(
-            iter(claims.claim(rows, run_id=identity.runtime_id(), instance=self.sling_id, label="here:1")), None
-        )
+        return testing.claim_next(run_id=identity.runtime_id(), label="here:1")
 
     def work(self, limit=20):
         """Run jobs until none is left, at most `limit`; return how many ran."""
@@ -36,7 +33,7 @@ class Instance:
             claim = self.claim()
             if claim is None:
                 return count
-            execution.run(claim.job_id, claim.fence)
+            execution.run(claim)
         return limit
 
 

@@ -190,12 +190,12 @@ def test_crashed_attempt_leaves_no_content_and_the_next_one_begins_again(start, 
     def crash(item, session, args):
         if not crashes:
             crashes.append(1)
-            raise SystemExit  # as far as the engine is concerned, the process is gone
+            raise KeyboardInterrupt  # as far as the engine is concerned, the process is gone
 
     workflow = start(process(steps.write("one"), "test.one", "First"), process(crash, "test.two", "Second"))
     claim = instance.claim()
-    with pytest.raises(SystemExit):
-        jobs.run(claim.job_id, claim.fence)
+    with pytest.raises(KeyboardInterrupt):
+        jobs.run(claim)
     assert content.children(payload) == []
     recovery.crashed(job_id=claim.job_id, fence=claim.fence)
     assert instance.work() == 1
@@ -227,7 +227,7 @@ def test_late_attempt_writes_nothing(start, instance, process, payload):
 
     workflow = start(process(steps.write("late"), "test.one"), process(lose, "test.two"))
     claim = instance.claim()
-    jobs.run(claim.job_id, claim.fence)
+    jobs.run(claim)
     workflow.refresh_from_db()
     assert (workflow.state, workflow.failure_message) == ("RUNNING", "")
     assert content.children(payload) == []
