@@ -3,7 +3,7 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from offloading.views import granite, instances, jobs, replication, topics
+from offloading.views import granite, instances, jobs, queues, replication, topics
 
 app_name = "offloading"
 GRANITE = "libs/granite/offloading/content/view"
@@ -19,6 +19,17 @@ urlpatterns = [
     path("offloading/jobs/<uuid:job_id>/stop/", jobs.job_stop, name="job-stop"),
     path("offloading/jobs/<uuid:job_id>/remove/", jobs.job_remove, name="job-remove"),
     path("offloading/jobs/<uuid:job_id>/move/", jobs.job_move, name="job-move"),
+    # Queues
+    path("offloading/queues/", queues.queue_list, name="queue-list"),
+    path("offloading/queues/configurations/new/", queues.queue_new, name="queue-new"),
+    path("offloading/queues/<str:name>/", queues.queue_detail, name="queue-detail"),
+    path("offloading/queues/<str:name>/edit/", queues.queue_edit, name="queue-edit"),
+    path("offloading/queues/<str:name>/remove/", queues.queue_remove, name="queue-remove"),
+    path("offloading/queues/<str:name>/pause/", queues.queue_pause, name="queue-pause"),
+    path("offloading/queues/<str:name>/resume/", queues.queue_resume, name="queue-resume"),
+    path("offloading/topics/pause/", queues.topic_pause, name="topic-pause"),
+    path("offloading/topics/resume/", queues.topic_resume, name="topic-resume"),
+    path("offloading/pauses/", queues.pause_notice, name="pause-notice"),
     # Replication
     path("offloading/replication/", replication.agent_list, name="agent-list"),
     path(

@@ -42,7 +42,7 @@ def _add_set(parsers: Any) -> None:
     setting.add_argument("--jitter", type=float, help="0.2: each delay is up to 20 %% shorter or longer")
     setting.add_argument("--retry-on-exception", action=argparse.BooleanOptionalAction)
     setting.add_argument("--time-limit-seconds", type=float, help="0: none")
-    setting.add_argument("--priority", choices=QueueConfiguration.Priority.values, help="of the worker process")
+    setting.add_argument("--priority", choices=QueueConfiguration.Priority.values, help="MAX is served before NORM, NORM before MIN")
     setting.add_argument("--keep-jobs", action=argparse.BooleanOptionalAction, help="keep succeeded jobs in history")
     setting.add_argument("--prefer-run-on-creation-instance", action=argparse.BooleanOptionalAction)
     setting.add_argument("--ranking", type=int, help="the highest is asked first")
