@@ -7,7 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from offloading.exceptions import PropertiesInvalid
-from offloading.jobs import configuration, families, history, ids
+from offloading.jobs import configuration, families, history, ids, manager, testing
 from offloading.jobs.history import Deleted, Pace
 from offloading.jobs.signals import jobs_changed
 from offloading.models import (
@@ -19,7 +19,9 @@ from offloading.models import (
     Tally,
     Transfer,
 )
+from tests.offloading.topologies import establish
 
+TASK = "org/apache/sling/event/impl/jobs/tasks/HistoryCleanUpTask"
 NOW = timezone.now()
 FINAL = ("SUCCEEDED", "STOPPED", "GIVEN_UP", "ERROR", "DROPPED")
 
@@ -339,3 +341,53 @@ def test_request_goes_by_the_end_of_a_job_and_not_by_its_beginning():
     Job.objects.update(created_at=timezone.now() - timedelta(days=100))
     assert run({}) == 0
     assert left() == {job.id}
+
+
+def run_task(properties) -> Job:
+    """Have a HistoryCleanUpTask done as the engine does it."""
+    establish(topics=TASK)
+    job = manager.add_job(TASK, properties)
+    testing.run_waiting()
+    return Job.objects.get(id=job.id)
+
+
+@pytest.mark.django_db
+def test_task_deletes_and_says_how_many():
+    for number in range(3):
+        ended("ERROR", days=100 + number)
+    kept = ended("STOPPED")
+    done = run_task({"state": "ERROR"})
+    assert (done.state, done.result_message) == (JobState.SUCCEEDED, "3 finished jobs deleted.")
+    assert (done.progress_step, done.progress_steps) == (3, 3)
+    assert left() == {kept.id, done.id}
+
+
+@pytest.mark.django_db
+def test_task_that_nobody_understands_deletes_nothing():
+    kept = ended("ERROR")
+    done = run_task({"state": "FINISHED"})
+    assert done.state == JobState.ERROR
+    assert "'FINISHED'" in done.result_message
+    assert left() == {kept.id, done.id}
+
+
+@pytest.mark.django_db
+def test_task_stops_after_a_batch_when_asked_to():
+    for _ in range(300):
+        ended("ERROR")
+    establish(topics=TASK)
+    job = manager.add_job(TASK)
+
+    def ask_to_stop(changes, **_):
+        if any(change.state == "" for change in changes):
+            Job.objects.filter(id=job.id).update(stop_requested_by="somebody")
+
+    jobs_changed.connect(ask_to_stop)
+    try:
+        testing.run_waiting()
+    finally:
+        jobs_changed.disconnect(ask_to_stop)
+    job = Job.objects.get(id=job.id)
+    assert job.state == JobState.STOPPED
+    assert "Stopped after 100 finished jobs." in job.result_message
+    assert Job.objects.count() == 201
