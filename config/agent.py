@@ -16,6 +16,7 @@ from offloading.jobs.dispatcher import Dispatcher
 from offloading.transport import agent as transport
 from topology import heartbeat, identity, services, wakeup
 from topology.connectors import client
+from topology.loops import Stop
 from workflow import poller
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ LOOPS: dict[str, Loop] = {
 
 def run() -> int:
     """Be the agent until SIGTERM; return the exit code. The run's name must be in the settings."""
-    drain, stop = threading.Event(), threading.Event()
+    drain, stop = threading.Event(), Stop()
     signal.signal(signal.SIGTERM, lambda *_: drain.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor too, which stops things in order
     listener = wakeup.Listener()

@@ -12,6 +12,24 @@ from topology import wakeup
 logger = logging.getLogger(__name__)
 
 
+class Stop(threading.Event):
+    """An end that wakes whoever sleeps on a bell: so bells need no look at the clock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rings: list[Callable[[], object]] = []
+
+    def rings(self, ring: Callable[[], object]) -> Callable[[], None]:
+        """Have `ring` called at the end, until the returned function is called."""
+        self._rings.append(ring)
+        return lambda: self._rings.remove(ring)
+
+    def set(self) -> None:
+        super().set()
+        for ring in tuple(self._rings):
+            ring()
+
+
 class Bell:
     """What a loop sleeps on: it goes on when a wake-up of its kinds comes, when its time is over, or at its end."""
 
@@ -19,17 +37,16 @@ class Bell:
         self._stop = stop
         self._rung = threading.Event()
         self._forget = [wakeup.on(kind, self.ring) for kind in kinds]
+        if isinstance(stop, Stop):
+            self._forget.append(stop.rings(self.ring))
 
     def ring(self) -> None:
         self._rung.set()
 
     def wait(self, seconds: float) -> None:
         """Sleep until rung, at most `seconds`. A ring since the last wait counts: nothing is missed in between."""
-        deadline = time.monotonic() + seconds
-        # `stop` cannot wake two things at once, so it is looked at a few times a second.
-        while not self._stop.is_set() and (left := deadline - time.monotonic()) > 0:
-            if self._rung.wait(min(left, 0.25)):
-                break
+        if not self._stop.is_set():
+            self._rung.wait(seconds)
         self._rung.clear()
 
     def close(self) -> None:

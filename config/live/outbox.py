@@ -4,6 +4,7 @@ A hint is part of the transaction that it tells of, so there is none for a chang
 forgotten for one that did. It says that something changed and never what: whoever may see it fetches it again.
 """
 
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,6 +15,9 @@ from config.live.models import Hint
 
 KEPT = timedelta(minutes=10)
 PRUNE_EVERY = 500  # hints
+# Of what changes many times a second, a process leaves one hint in so many seconds; the tail tells it again afterwards.
+OFTEN_SECONDS = 0.25
+_left_at: dict[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,18 @@ def hint(kind: str, key: str = "") -> None:
     row = Hint.objects.create(kind=kind, key=key)
     if row.pk % PRUNE_EVERY == 0:
         Hint.objects.filter(created_at__lt=Now() - KEPT).delete()
+
+
+def hint_often(kind: str) -> None:
+    """Do as `hint`, but not if this process told of `kind` a moment ago: who heard that looks once more a little later.
+
+    So a flood of changes costs a few rows a second, and the last of them is seen all the same.
+    """
+    if time.monotonic() - _left_at.get(kind, 0.0) < OFTEN_SECONDS:
+        return
+    hint(kind)
+    # Only what is committed was told.
+    transaction.on_commit(lambda: _left_at.update({kind: time.monotonic()}))
 
 
 def latest() -> int:

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from config.live.outbox import hint
+from config.live.outbox import hint, hint_often
 from content.signals import NodeEvent
-from offloading.jobs.signals import JobChange
 
 ASSETS = "/content/dam/"
 AGENTS = "/etc/replication/"
@@ -18,8 +17,8 @@ def on_node_changed(event: NodeEvent, **_: Any) -> None:
             hint("replication")
 
 
-def on_jobs_changed(changes: tuple[JobChange, ...], **_: Any) -> None:
-    hint("jobs", str(changes[0].job_id) if len(changes) == 1 else "")
+def on_jobs_changed(**_: Any) -> None:
+    hint_often("jobs")
 
 
 def on_queues_changed(**_: Any) -> None:

@@ -7,6 +7,7 @@ fetch everything again every half minute.
 
 import asyncio
 import logging
+import time
 
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
@@ -21,6 +22,9 @@ GROUP = "live"
 LOOK_SECONDS = 0.25
 AFTER_ERROR_SECONDS = 2.0
 LOOK_BACK = 200  # numbers
+# What receivers.py leaves with `hint_often`, and when it is told again: later than the next hint could come.
+OFTEN = frozenset({"jobs"})
+ECHO_SECONDS = 2 * outbox.OFTEN_SECONDS
 MOST_KEYS = 100  # in one message; more is as good as "all of them", and the kinds say that
 
 
@@ -46,6 +50,7 @@ class Tail:
             self._task = None
 
     async def _run(self, look: "Look") -> None:
+        echo = Echo()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
@@ -56,6 +61,7 @@ class Tail:
                 await sync_to_async(connection.close)()
                 await asyncio.sleep(AFTER_ERROR_SECONDS)
                 continue
+            hints += echo.after(hints, time.monotonic())
             if hints:
                 await get_channel_layer().group_send(GROUP, message(hints))
 
@@ -74,6 +80,24 @@ class Look:
         self._latest = max([self._latest, *(hint.pk for hint in found)])
         self._told = {pk for pk in self._told | {hint.pk for hint in found} if pk > self._latest - LOOK_BACK}
         return found
+
+
+class Echo:
+    """Tells of what changes often once more after it was told, for changes that left no hint of their own."""
+
+    def __init__(self) -> None:
+        self._due: dict[str, float] = {}
+
+    def after(self, hints: list[Hint], now: float) -> list[Hint]:
+        """Take in what is told at `now`; return what is to be told again."""
+        due = [kind for kind, at in self._due.items() if at <= now]
+        for kind in due:
+            del self._due[kind]
+        for hint in hints:
+            if hint.kind in OFTEN:
+                self._due[hint.kind] = now + ECHO_SECONDS
+        told = {hint.kind for hint in hints}
+        return [Hint(kind=kind) for kind in due if kind not in told]
 
 
 def message(hints: list[Hint]) -> dict[str, object]:

@@ -59,3 +59,32 @@ def test_message_says_each_kind_once_and_drops_keys_beyond_count():
     assert tail.message([*hints, Hint(kind="topics")])["kinds"] == ["jobs", "topics"]
     assert len(tail.message(hints)["keys"]) == tail.MOST_KEYS
     assert tail.message([*hints, Hint(kind="jobs", key="one more")])["keys"] == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_changes_often_leaves_few_hints(monkeypatch):
+    monkeypatch.setattr(outbox, "_left_at", {})
+    for _ in range(10):
+        outbox.hint_often("jobs")
+    assert [hint.kind for hint in outbox.since(0)] == ["jobs"]
+    monkeypatch.setattr(outbox, "OFTEN_SECONDS", 0.0)
+    outbox.hint_often("jobs")
+    assert len(outbox.since(0)) == 2
+
+
+def test_hint_that_was_rolled_back_does_not_count_as_told(monkeypatch):
+    monkeypatch.setattr(outbox, "_left_at", {})
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        outbox.hint_often("jobs")
+        raise ZeroDivisionError
+    outbox.hint_often("jobs")
+    assert len(outbox.since(0)) == 1
+
+
+def test_what_changes_often_is_told_once_more_when_it_is_quiet():
+    echo = tail.Echo()
+    assert echo.after([Hint(kind="jobs"), Hint(kind="assets")], 10.0) == []
+    assert echo.after([Hint(kind="jobs")], 10.3) == []
+    assert echo.after([], 10.7) == []
+    assert [hint.kind for hint in echo.after([], 10.9)] == ["jobs"]
+    assert echo.after([], 20.0) == []

@@ -12,6 +12,12 @@ from workflow.signals import workflow_changed
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def quiet():
+    """Begin as a process that has not told of anything."""
+    outbox._left_at.clear()
+
+
 def node_event(path: str, old_path: str = "") -> NodeEvent:
     return NodeEvent("changed", path, "nt:file", (), by="admin", user_data="", old_path=old_path)
 
@@ -41,8 +47,8 @@ def test_moved_asset_is_told_at_both_places():
 
 
 def test_new_job_is_told():
-    job = manager.add_job("acme/mail/send")
-    assert ("jobs", str(job.id)) in hints()
+    manager.add_job("acme/mail/send")
+    assert ("jobs", "") in hints()
 
 
 def test_new_folder_is_told():
