@@ -3,7 +3,7 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from offloading.views import granite, instances, jobs, queues, replication, topics
+from offloading.views import granite, instances, jobs, metrics, queues, replication, topics
 
 app_name = "offloading"
 GRANITE = "libs/granite/offloading/content/view"
@@ -30,6 +30,8 @@ urlpatterns = [
     path("offloading/topics/pause/", queues.topic_pause, name="topic-pause"),
     path("offloading/topics/resume/", queues.topic_resume, name="topic-resume"),
     path("offloading/pauses/", queues.pause_notice, name="pause-notice"),
+    # Statistics
+    path("metrics", metrics.exposition, name="metrics"),
     # Replication
     path("offloading/replication/", replication.agent_list, name="agent-list"),
     path(

@@ -7,8 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import connection
 from django.utils.dateparse import parse_datetime
+
+from offloading.jobs import statements
+
+_READY = "state = 'QUEUED' AND not_before IS NULL"
+_DELAYED = "state = 'QUEUED' AND not_before IS NOT NULL"
+_ACTIVE = "state = 'ACTIVE'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +34,20 @@ class Depth:
 def read(instance: str = "") -> list[Depth]:
     """Count the unfinished jobs in one statement: all of them, or those meant for one instance."""
     of_instance, parameters = (" AND target = %s", [instance] * 3) if instance else ("", [])
-    with connection.cursor() as cursor:
-        cursor.execute(_COUNTS.format(of_instance=of_instance), parameters)
-        rows = cursor.fetchall()
+    rows = statements.run(_COUNTS.format(of_instance=of_instance), parameters)
     return [Depth(queue, target, *map(int, counts), moment(when)) for queue, target, *counts, when in rows]
 
 
-_COUNTS = """
+_COUNTS = f"""
 SELECT queue, target, SUM(ready), SUM(delayed), SUM(active), MAX(started_at) FROM (
     SELECT queue, target, 0 AS ready, 0 AS delayed, COUNT(*) AS active, MAX(started_at) AS started_at
-    FROM offloading_job WHERE state = 'ACTIVE'{of_instance} GROUP BY target, queue
+    FROM offloading_job WHERE {_ACTIVE}{{of_instance}} GROUP BY target, queue
     UNION ALL
     SELECT queue, target, COUNT(*), 0, 0, NULL
-    FROM offloading_job WHERE state = 'QUEUED' AND not_before IS NULL{of_instance} GROUP BY target, queue
+    FROM offloading_job WHERE {_READY}{{of_instance}} GROUP BY target, queue
     UNION ALL
     SELECT queue, target, 0, COUNT(*), 0, NULL
-    FROM offloading_job WHERE state = 'QUEUED' AND not_before IS NOT NULL{of_instance} GROUP BY target, queue
+    FROM offloading_job WHERE {_DELAYED}{{of_instance}} GROUP BY target, queue
 ) counted GROUP BY queue, target ORDER BY queue, target
 """
 
@@ -53,3 +56,10 @@ def moment(value: Any) -> datetime | None:
     """Return a time that a statement returned: SQLite knows them as text alone."""
     found = parse_datetime(value) if isinstance(value, str) else value
     return found.replace(tzinfo=UTC) if found and found.tzinfo is None else found
+
+
+def oldest_seconds() -> dict[str, float]:
+    """Return for each queue how long the one of its jobs waits that waits longest and could start."""
+    age = statements.seconds_since("MIN(queued_at)")
+    rows = statements.run(f"SELECT queue, {age} FROM offloading_job WHERE {_READY} GROUP BY queue ORDER BY queue", [])
+    return {queue: max(float(seconds), 0.0) for queue, seconds in rows}

@@ -226,20 +226,20 @@ def of_topics(*, instance: str = "") -> list[Counts]:
     return [_counts(row["topic"], row) for row in rows]
 
 
-def throughput(queue: str = "", minutes: int = 60) -> list[int]:
+def throughput(queue: str = "", minutes: int = 60, *, instance: str = "") -> list[int]:
     """Return how many jobs were processed in each of the last minutes, the oldest first and the running one last.
 
     Processed is finished, failed or cancelled; queue "" is all of them. Raises ValueError for a time that is not kept.
     """
-    tallies = Tally.objects.filter(queue=queue) if queue else Tally.objects.all()
+    tallies = _of(instance).filter(queue=queue) if queue else _of(instance)
     return _throughputs(tallies, minutes, by=None).get("", [0] * minutes)
 
 
-def throughputs(minutes: int = 60, *, by: str = "queue") -> dict[str, list[int]]:
+def throughputs(minutes: int = 60, *, by: str = "queue", instance: str = "") -> dict[str, list[int]]:
     """Return the same for each "queue", "topic" or "instance" in which something was processed in that time."""
     if by not in ("queue", "topic", "instance"):
         raise ValueError(f"Throughput is counted by queue, topic or instance, not by {by!r}")
-    return _throughputs(Tally.objects.all(), minutes, by=by)
+    return _throughputs(_of(instance), minutes, by=by)
 
 
 def _throughputs(tallies: QuerySet[Tally], minutes: int, *, by: str | None) -> dict[str, list[int]]:
