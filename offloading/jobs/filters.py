@@ -70,19 +70,14 @@ class Filter:
     def condition(self, *, by_row: bool = False) -> Q:
         """Return what must be true of a job; `by_row` keeps SQLite from using an index for any of it."""
         parts = _Conditions(by_row)
-        search = self.search
-        found = [parts.states(names) for names in (self.states, *search.states) if names]
+        found = [parts.states(self.states)] if self.states else []
         found += [parts.topic(self.topic)] if self.topic else []
-        found += [parts.typed_topic(text) for text in search.topics]
-        found += [parts.equal(name, value) for name, value in self.equalities()]
-        found += [Q(finished_at__isnull=False)] if self.families else []
+        fields = ((name, getattr(self, name)) for name in ("queue", "family", "target"))
+        found += [parts.equal(name, value) for name, value in fields if value]
         found += [Q(pk__in=self.ids)] if self.ids else []
-        found += [id_begins(prefix) for prefix in search.ids]
         if self.created_before is not None:
             found.append(Q(sql.InstantComparison("created_at", "<", self.created_before)))
-        found += [_property(each) for each in search.properties]
-        found += [_word(word) for word in search.words]
-        return reduce(and_, found, Q())
+        return reduce(and_, found, parts.search(self.search))
 
     def equalities(self) -> Iterator[tuple[str, str]]:
         """Yield the columns that must have a certain value, and that value."""
@@ -95,11 +90,17 @@ class Filter:
         """Return the failure families asked for. Only finished jobs are in one."""
         return tuple(value for name, value in self.equalities() if name == "family")
 
+    @property
+    def is_about_topics(self) -> bool:
+        """Whether it depends on its topic if a job is meant."""
+        return bool(self.topic or self.search.topics or any(each.topics for each in self.search.without))
+
     def takes_topic(self, topic: str) -> bool:
         """Say whether `topic` is one that the filter asks for."""
         if self.topic and not topics.matching(topic, [self.topic]):
             return False
-        return all(_fits(text, topic) for text in self.search.topics)
+        unwanted = (text for each in self.search.without for text in each.topics)
+        return all(_fits(text, topic) for text in self.search.topics) and not any(_fits(t, topic) for t in unwanted)
 
     def to_json(self) -> dict[str, Any]:
         """Return the filter as an object for JSON, without what is not asked for."""
@@ -133,9 +134,23 @@ class _Conditions:
     by_row: bool
 
     def equal(self, column: str, *values: str) -> Q:
+        is_in_one = Q(finished_at__isnull=False) if column == "family" else Q()
         if self.by_row:
-            return Q(sql.OneOf(column, *values))
-        return Q(**{column: values[0]}) if len(values) == 1 else Q(**{f"{column}__in": values})
+            return Q(sql.OneOf(column, *values)) & is_in_one
+        return Q(**{f"{column}__in": values}) & is_in_one
+
+    def search(self, search: searchbox.Search) -> Q:
+        """Return the condition for what stands in the search box."""
+        found = [self.states(names) for names in search.states]
+        found += [self.topic(text) if _is_pattern(text) else Q(sql.Contains("topic", text)) for text in search.topics]
+        found += [self.equal("queue", value) for value in search.queues]
+        found += [self.equal("target", value) for value in search.targets]
+        found += [self.equal("family", value) for value in search.families]
+        found += [id_begins(digits) for digits in search.ids]
+        found += [_property(each) for each in search.properties]
+        found += [_word(word) for word in search.words]
+        found += [~self.search(each) for each in search.without]
+        return reduce(and_, found, Q())
 
     def states(self, names: Iterable[str]) -> Q:
         plain = sorted(set(names) & set(JobState))
@@ -153,9 +168,6 @@ class _Conditions:
             start = pattern.removesuffix("*")
             return Q(sql.StartsWith("topic", start)) & ~Q(sql.StartsWith("topic", start, then="/"))
         return self.equal("topic", pattern)
-
-    def typed_topic(self, text: str) -> Q:
-        return self.topic(text) if _is_pattern(text) else Q(sql.Contains("topic", text))
 
 
 def id_begins(digits: str) -> Q:

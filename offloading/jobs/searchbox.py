@@ -1,7 +1,7 @@
 """What somebody typed into the search box, taken apart: words, quoted phrases and qualifiers such as `state:error`.
 
 Pure. Nothing that is typed is an error: what is no qualifier that we know, with a value that fits it, is a plain word.
-Only a whole id always means that job and nothing else.
+Only a whole id always means that job and nothing else. A minus in front of a qualifier: all but those.
 """
 
 import re
@@ -45,6 +45,8 @@ class Search:
     families: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     properties: tuple[Property, ...] = ()
+    # None of these may be true of a job.
+    without: tuple["Search", ...] = ()
 
 
 def parse(text: str) -> Search:
@@ -82,6 +84,9 @@ def _qualified(name: str, value: str) -> tuple[str, object] | None:
     if not value:
         return None
     key = name.lower()
+    if key.startswith("-"):
+        inner = _qualified(name[1:], value)
+        return ("without", Search(**{inner[0]: (inner[1],)})) if inner else None  # type: ignore[arg-type]
     if key == "state":
         states = frozenset(each.strip().upper().replace("-", "_") for each in value.split(","))
         return ("states", states) if states <= STATES else None

@@ -5,6 +5,7 @@ import pytest
 from offloading.jobs import searchbox
 from offloading.jobs.searchbox import Property, Search
 
+ERROR = frozenset({"ERROR"})
 ID = "0199f0aa-1234-7abc-8def-0123456789ab"
 
 
@@ -20,6 +21,9 @@ ID = "0199f0aa-1234-7abc-8def-0123456789ab"
         ('""', Search()),
         ("topic:acme/mail", Search(topics=("acme/mail",))),
         ("Topic:acme/**", Search(topics=("acme/**",))),
+        ("-topic:acme/**", Search(without=(Search(topics=("acme/**",)),))),
+        ('-topic:"acme/x" -state:error', Search(without=(Search(topics=("acme/x",)), Search(states=(ERROR,))))),
+        ("-topic: -ski", Search(words=("-topic:", "-ski"))),
         ("queue:mail target:abc family:f1", Search(queues=("mail",), targets=("abc",), families=("f1",))),
         ('queue:"<main queue>"', Search(queues=("<main queue>",))),
         ("state:error", Search(states=(frozenset({"ERROR"}),))),
