@@ -90,7 +90,7 @@ def _narrowed(wanted: Filter) -> Iterator[Rows]:
         yield (everything.filter(filters.id_begins(digits)),)
     for family in wanted.families:
         yield (of_family(family),)
-    if wanted.topic or wanted.search.topics:
+    if wanted.is_about_topics:
         yield (everything.filter(topic__in=topics_of(wanted)),)
     asked = asked_states(wanted)
     if asked and asked <= states.FINAL:
@@ -112,7 +112,7 @@ def _lanes(wanted: Filter, order: Order) -> Rows:
 
 def topic_lanes(wanted: Filter) -> Rows:
     """Return the jobs of the topics that the filter means, topic by topic; none if it means any, or very many."""
-    names = topics_of(wanted) if wanted.topic or wanted.search.topics else []
+    names = topics_of(wanted) if wanted.is_about_topics else []
     return tuple(Job.objects.filter(topic=name) for name in names) if len(names) <= _MAX_TOPIC_LANES else ()
 
 
@@ -174,7 +174,7 @@ def _queues(wanted: Filter) -> list[str]:
 
 def topics_of(wanted: Filter) -> list[str]:
     """Return the topics of stored jobs that the filter asks for."""
-    if wanted.topic and "*" not in wanted.topic and not wanted.search.topics:
+    if wanted.topic and "*" not in wanted.topic and not wanted.words:
         return [wanted.topic]
     return [topic for topic in known_topics() if wanted.takes_topic(topic)]
 

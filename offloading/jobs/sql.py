@@ -87,7 +87,7 @@ class PropertyComparison(Condition):
     def _postgresql(self, column: str) -> Sql:
         stored, text = f"{column} -> %s::text", f"{column} ->> %s::text"
         if isinstance(self.value, bool):
-            return f"{stored} = %s::jsonb", [self.name, json.dumps(self.value)]
+            return f"COALESCE({stored} = %s::jsonb, FALSE)", [self.name, json.dumps(self.value)]
         if isinstance(self.value, str):
             kind, comparison = "string", f'({text}) COLLATE "C" {self.operator} %s::text'
         else:

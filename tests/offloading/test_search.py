@@ -77,6 +77,7 @@ def test_waiting_jobs_are_shown_by_their_place_in_the_queue(walking):
         (Filter(words="-topic:acme/mail state:queued"), "b"),
         (Filter(words="-state:queued,active -queue:letters"), "efh"),
         (Filter(words="-property.to:ann@example.org -family:f1 -id:ffff"), "acgh"),
+        (Filter(words="-property.is_big:true"), "abcdegh"),
         (Filter(topic="acme/**", states=ERROR), "e"),
         (Filter(queue="letters"), "adg"),
         (Filter(words="queue:letters state:succeeded"), "g"),
