@@ -3,7 +3,7 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from offloading.views import granite, instances, jobs, metrics, queues, replication, topics
+from offloading.views import granite, instances, jobs, metrics, queues, replication, statistics, topics
 
 app_name = "offloading"
 GRANITE = "libs/granite/offloading/content/view"
@@ -31,6 +31,8 @@ urlpatterns = [
     path("offloading/topics/resume/", queues.topic_resume, name="topic-resume"),
     path("offloading/pauses/", queues.pause_notice, name="pause-notice"),
     # Statistics
+    path("offloading/jobs/statistics/", statistics.statistics_page, name="statistics"),
+    path("offloading/jobs/statistics/reset/", statistics.statistics_reset, name="statistics-reset"),
     path("metrics", metrics.exposition, name="metrics"),
     # Replication
     path("offloading/replication/", replication.agent_list, name="agent-list"),
