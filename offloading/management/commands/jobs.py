@@ -5,9 +5,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from offloading import exceptions
-from offloading.management.jobs import queues
+from offloading.management.jobs import queues, statistics
 
-NOUNS = (queues,)
+NOUNS = (queues, statistics)
 
 
 class Command(BaseCommand):
