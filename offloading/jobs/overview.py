@@ -36,8 +36,13 @@ class QueueState:
     throughput: list[int] = field(default_factory=lambda: [0] * MINUTES)
 
     @property
+    def waiting(self) -> int:
+        """Return how many are queued, the delayed ones among them: the list of jobs counts like that."""
+        return self.ready + self.delayed
+
+    @property
     def unfinished(self) -> int:
-        return self.ready + self.delayed + self.active
+        return self.waiting + self.active
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,10 @@ class TopicState:
     delayed: int
     active: int
     pause: Pause | None
+
+    @property
+    def waiting(self) -> int:
+        return self.ready + self.delayed
 
 
 def read() -> list[QueueState]:

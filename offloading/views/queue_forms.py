@@ -129,4 +129,5 @@ class TopicPauseForm(PauseForm):
 
 
 def _initial(settings: QueueSettings) -> dict[str, Any]:
-    return {**asdict(settings), "topics": "\n".join(settings.topics)}
+    values = {name: f"{value:g}" if isinstance(value, float) else value for name, value in asdict(settings).items()}
+    return {**values, "topics": "\n".join(settings.topics)}

@@ -14,13 +14,13 @@ def sentences(settings: QueueSettings, processors: int) -> list[str]:
     """Say what the settings do, what matters most first. `processors` is the number of this machine."""
     if settings.type == QueueType.DROP:
         return ["New jobs are refused"]
+    if settings.type == QueueType.IGNORE:
+        return ["Jobs are kept and none is started"]
     return [parallel(settings, processors), retries(settings), *_others(settings)]
 
 
 def parallel(settings: QueueSettings, processors: int) -> str:
     """Say how many jobs run at once."""
-    if settings.type == QueueType.IGNORE:
-        return "Jobs are kept and none is started"
     if settings.type == QueueType.ORDERED:
         return "One at a time in the whole cluster, in order"
     turns = ", topics taking turns" if settings.type == QueueType.TOPIC_ROUND_ROBIN else ""
