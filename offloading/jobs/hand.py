@@ -70,9 +70,11 @@ class Hand:
 
     given: deque[Given] = field(default_factory=deque)
     is_called_back: bool = False
+    bytes: int = 0
+    suspects: int = 0
 
     def copy(self) -> "Hand":
-        return Hand(deque(self.given), self.is_called_back)
+        return Hand(deque(self.given), self.is_called_back, self.bytes, self.suspects)
 
     def __bool__(self) -> bool:
         return bool(self.given)
@@ -85,28 +87,26 @@ class Hand:
         """Return how many more jobs fit in."""
         if not self.given:
             return window
-        if self.is_called_back or any(_is_alone(each.claim) for each in self.given):
+        if self.is_called_back or self.suspects:
             return 0
         return max(window - len(self.given), 0) if self.bytes < AHEAD_BYTES else 0
-
-    @property
-    def bytes(self) -> int:
-        return sum(each.bytes for each in self.given)
 
     def take(self, given: Given, now: float) -> None:
         if not self.given:
             given.began_at = now
         self.given.append(given)
+        self._weigh(given, 1)
 
     def fits(self, claim: Claim, window: int) -> bool:
         """Say whether `claim` may be added: a job that killed a worker before runs with no other waiting behind it."""
-        return not self.given or (not _is_alone(claim) and self.room(window) > 0)
+        return not self.given or (not claim.crash_count and self.room(window) > 0)
 
     def end(self, number: int, now: float) -> Given | None:
         """Take out the job of that number; None if it is not here."""
         for each in self.given:
             if each.number == number:
                 self.given.remove(each)
+                self._weigh(each, -1)
                 if self.given and not self.given[0].began_at:
                     self.given[0].began_at = now
                 if not self.given:
@@ -118,9 +118,9 @@ class Hand:
         """Say whether the first job runs so long that those behind it should be called back."""
         return len(self.given) > 1 and not self.is_called_back and now - self.given[0].began_at > STALLED_SECONDS
 
-
-def _is_alone(claim: Claim) -> bool:
-    return claim.crash_count > 0
+    def _weigh(self, given: Given, sign: int) -> None:
+        self.bytes += sign * given.bytes
+        self.suspects += sign * (given.claim.crash_count > 0)
 
 
 def room(hands: Iterable[Hand], *, window: int, parallel: int, running: int) -> int:
