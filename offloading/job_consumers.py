@@ -3,9 +3,10 @@
 from django.utils import timezone
 
 from offloading import exceptions
-from offloading.jobs import history
+from offloading.jobs import bulk, history
 from offloading.jobs.consumers import JobExecutionContext, JobExecutionResult, JobExecutor, job_consumer
 from offloading.jobs.running import RunningJob
+from offloading.models import Job
 
 
 @job_consumer
@@ -27,6 +28,24 @@ class HistoryCleanUp(JobExecutor):
             if context.is_stopped:
                 return context.result().message(f"Stopped after {_jobs(deleted)}.").cancelled()
         return context.result().message(f"{_jobs(deleted)} deleted.").succeeded()
+
+
+@job_consumer
+class BulkOrder(JobExecutor):
+    """Does something to all jobs of a filter. Properties: see `bulk.Order`."""
+
+    topics = (bulk.TOPIC,)
+
+    def process(self, job: RunningJob, context: JobExecutionContext) -> JobExecutionResult:
+        try:
+            order = bulk.Order.from_properties(job.properties)
+        except exceptions.QueryInvalid as error:
+            return context.result().message(str(error)).cancelled()
+        given_at = Job.objects.values_list("created_at", flat=True).get(pk=job.id)
+        context.init_progress(bulk.meant(order, job.id, given_at).count())
+        report = bulk.carry_out(order, job_id=job.id, given_at=given_at, progress=context)
+        result = context.result().message(str(report))
+        return result.cancelled() if report.is_stopped or report.has_failed else result.succeeded()
 
 
 def _jobs(count: int) -> str:
