@@ -18,7 +18,7 @@ _BATCH = 200
 _WAITING = """
     SELECT COUNT(*) FROM (
         SELECT 1 FROM offloading_job WHERE state = 'QUEUED' AND not_before IS NULL AND target = %s
-        ORDER BY queue, rank_at, id LIMIT %s
+        ORDER BY queue, topic, rank_at, id LIMIT %s
     ) AS waiting"""
 _RUNNING = """
     SELECT COUNT(*) FROM (

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Q, QuerySet
+from django.db.models import QuerySet
 
 from offloading import capabilities
-from offloading.jobs import balance, configuration, distribution, loads, outcomes, signals
+from offloading.jobs import balance, configuration, distribution, loads, outcomes, signals, statements
 from offloading.jobs.distribution import Load
 from offloading.jobs.remembered import Remembered
 from offloading.jobs.signals import JobChange
@@ -110,35 +110,58 @@ def wake(view: TopologyView, target: str) -> None:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Waiting jobs that are alike in all that decides about their target."""
+class Pile:
+    """Waiting jobs of one instance, queue and topic: those that are ready, or those that wait for a time."""
 
     target: str
     queue: str
     topic: str
     is_delayed: bool
+
+    def jobs(self) -> QuerySet[Job]:
+        """Return the jobs, in the order in which they will run."""
+        waiting = Job.objects.filter(state=JobState.QUEUED, not_before__isnull=not self.is_delayed)
+        order = ("not_before", "id") if self.is_delayed else ("rank_at", "id")
+        return waiting.filter(target=self.target, queue=self.queue, topic=self.topic).order_by(*order)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The jobs of a pile that are alike in all that decides about their target."""
+
+    pile: Pile
     application: str
     origin: str
 
     def jobs(self) -> QuerySet[Job]:
-        """Return the jobs, in the order in which they will run."""
-        order = ("not_before", "id") if self.is_delayed else ("rank_at", "id")
-        alike = _waiting(self.target, self.queue, self.topic, self.is_delayed)
-        return alike.filter(application=self.application, origin=self.origin).order_by(*order)
+        return self.pile.jobs().filter(application=self.application, origin=self.origin)
+
+    def choose(self, placer: Placer) -> str:
+        return placer.choose(topic=self.pile.topic, creator=self.application, origin=self.origin).target
 
 
 def settle(view: TopologyView | None = None, *, target: str | None = None, most: int | None = None) -> int:
     """Place every waiting job that has no target or a wrong one; return how many moved.
 
-    With `target`, look at the jobs of that instance and at those without one; with `most`, stop when so many have moved.
-    Does nothing while the topology changes.
+    With `target`, look only at the jobs of that instance and at those without one; with `most`, stop when about so many
+    have moved. Does nothing while the topology changes.
     """
-    forget()
     placer = Placer(view)
+    return _settle(placer, _piles() if target is None else _piles("target IN (%s, %s)", "", target), most)
+
+
+def settle_lost(view: TopologyView) -> int:
+    """Place the waiting jobs that have no target, or one that is gone; return how many moved. Cheaper than `settle`."""
+    here = [each.sling_id for each in view.instances]
+    return _settle(Placer(view), _piles(f"target NOT IN ({', '.join(['%s'] * len(here))})", *here), None)
+
+
+def _settle(placer: Placer, piles: Iterable[Pile], most: int | None) -> int:
+    forget()
     if not placer.view.is_current:
         return 0
     moved = 0
-    for group in _misplaced(placer, target):
+    for group in _misplaced(placer, piles):
         for count in _place(placer, group):
             moved += count
             if most is not None and moved >= most:
@@ -162,59 +185,58 @@ def move_away(job_ids: Iterable[uuid.UUID], *, target: str) -> None:
         _write(placer, target, changes)
 
 
-def _misplaced(placer: Placer, target: str | None) -> Iterator[Group]:
-    """Yield the groups of jobs that are in a wrong place or in none."""
+def _piles(condition: str = "1 = 1", *parameters: str) -> Iterator[Pile]:
+    """Yield what waits, of the jobs that fulfil the condition. All that is read stands in an index of those jobs."""
     for is_delayed in (False, True):
-        waiting = Job.objects.filter(state=JobState.QUEUED, not_before__isnull=not is_delayed)
-        if target is not None:
-            waiting = waiting.filter(target__in=["", target])
-        # All three stand in the index of the jobs that are ready.
-        piles = waiting.order_by().values_list("target", "queue", "topic").distinct()
-        for pile in list(piles):
-            yield from _misplaced_of(placer, pile, is_delayed)
+        rows = statements.run(
+            "SELECT DISTINCT target, queue, topic FROM offloading_job "
+            f"WHERE state = 'QUEUED' AND not_before IS {'NOT ' * is_delayed}NULL AND {condition}",
+            parameters,
+        )
+        yield from (Pile(*row, is_delayed) for row in rows)
 
 
-def _misplaced_of(placer: Placer, pile: tuple[str, str, str], is_delayed: bool) -> Iterator[Group]:
-    target, _, topic = pile
-    is_here = placer.view.is_local_member(target)
-    is_ordered = configuration.queue_of(topic).settings.type == QueueType.ORDERED
-    if placer.takes(target, topic) and is_here and not is_ordered:
-        return
-    alike = _waiting(*pile, is_delayed).order_by().values_list("application", "origin").distinct()
-    for application, origin in list(alike):
-        ids = placer.candidates(topic=topic, creator=application, is_copy=bool(origin)).ids
-        # An instance of another cluster keeps what waits for it although one here could do it by now; a copy must stay.
-        is_well_placed = target in ids[:1] if is_ordered else placer.takes(target, topic) and (is_here or not origin)
-        if not is_well_placed:
-            yield Group(*pile, is_delayed, application, origin)
+def _misplaced(placer: Placer, piles: Iterable[Pile]) -> Iterator[Group]:
+    """Yield the groups of jobs that are in a wrong place or in none."""
+    for pile in piles:
+        is_here = placer.view.is_local_member(pile.target)
+        is_ordered = configuration.queue_of(pile.topic).settings.type == QueueType.ORDERED
+        is_taken = placer.takes(pile.target, pile.topic)
+        if is_taken and is_here and not is_ordered:
+            continue
+        for application, origin in list(pile.jobs().order_by().values_list("application", "origin").distinct()):
+            ids = placer.candidates(topic=pile.topic, creator=application, is_copy=bool(origin)).ids
+            # An instance of another cluster keeps what waits for it although one here could do it by now.
+            is_well_placed = pile.target in ids[:1] if is_ordered else is_taken and (is_here or not origin)
+            if not is_well_placed:
+                yield Group(pile, application, origin)
 
 
 def _place(placer: Placer, group: Group) -> Iterator[int]:
     """Move the jobs of a group batch by batch; yield how many each time."""
-    has_place = placer.candidates(topic=group.topic, creator=group.application, is_copy=bool(group.origin)).ids
+    pile = group.pile
+    has_place = placer.candidates(topic=pile.topic, creator=group.application, is_copy=bool(group.origin)).ids
     if not has_place and group.origin:
         for job_id in list(group.jobs().values_list("id", flat=True)):
-            yield _return_copy(job_id, group)
-    elif has_place or group.target:
+            yield _return_copy(job_id, pile.topic)
+    elif has_place or pile.target:
         # What has moved is no longer in the group, so the first batch is always the next one.
         while moved := _place_batch(placer, group):
             yield moved
 
 
 def _place_batch(placer: Placer, group: Group) -> int:
+    pile = group.pile
     with transaction.atomic():
         ids = list(group.jobs().select_for_update(skip_locked=True).values_list("id", flat=True)[:_BATCH])
-        changes = []
-        for job_id in ids:
-            choice = placer.choose(topic=group.topic, creator=group.application, origin=group.origin)
-            changes.append(_change(job_id, group.topic, group.queue, group.origin, choice.target))
-        _write(placer, group.target, changes)
+        changes = [_change(id_, pile.topic, pile.queue, group.origin, group.choose(placer)) for id_ in ids]
+        _write(placer, pile.target, changes)
     return len(ids)
 
 
-def _return_copy(job_id: uuid.UUID, group: Group) -> int:
+def _return_copy(job_id: uuid.UUID, topic: str) -> int:
     """Send a copy from another installation back to where it came from."""
-    message = f"No instance of this cluster takes topic {group.topic!r} any more: the job goes back to its origin."
+    message = f"No instance of this cluster takes topic {topic!r} any more: the job goes back to its origin."
     return int(outcomes.drop_waiting(job_id=job_id, message=message))
 
 
@@ -234,7 +256,7 @@ def rebalance(view: TopologyView | None = None) -> int:
     givers = balance.could_give(known)
     if not givers:
         return 0
-    piles = _piles(placer, givers)
+    piles = _movable(placer, givers)
     for giver in givers:  # what was counted at most, exactly
         waiting = sum(pile.count for pile in piles if pile.target == giver)
         known[giver] = Load(max(waiting, known[giver].waiting), known[giver].running, known[giver].slots)
@@ -242,25 +264,28 @@ def rebalance(view: TopologyView | None = None) -> int:
     return sum(_shift(placer, move) for move in moves)
 
 
-def _piles(placer: Placer, givers: Sequence[str]) -> list[balance.Pile]:
+def _movable(placer: Placer, givers: Sequence[str]) -> list[balance.Pile]:
     """Count what waits for the givers, and find who else could have it: nobody for what stays where it is."""
-    ready = Job.objects.filter(state=JobState.QUEUED, not_before=None, target__in=givers)
-    rows = ready.values_list("target", "queue", "topic").annotate(count=Count("pk")).order_by()
+    rows = statements.run(
+        "SELECT target, queue, topic, COUNT(*) FROM offloading_job WHERE state = 'QUEUED' AND not_before IS NULL "
+        f"AND target IN ({', '.join(['%s'] * len(givers))}) GROUP BY target, queue, topic",
+        givers,
+    )
     return [balance.Pile(*row, takers=_takers(placer, row[0], row[2])) for row in rows]
 
 
 def _takers(placer: Placer, giver: str, topic: str) -> tuple[str, ...]:
     if configuration.queue_of(topic).settings.type in (QueueType.ORDERED, QueueType.IGNORE):
         return ()
-    # As for a job that came from another installation: only this cluster is looked at.
-    ids = placer.candidates(topic=topic, creator=giver, is_copy=True).ids
+    # As for a job that came from another installation: only this cluster is looked at, and nobody is preferred.
+    ids = placer.candidates(topic=topic, creator="", is_copy=True).ids
     return tuple(sling_id for sling_id in ids if sling_id != giver)
 
 
 def _shift(placer: Placer, move: balance.Move) -> int:
     """Carry out a move, batch by batch, the last jobs first; return how many moved."""
-    pile, left = move.pile, move.count
-    jobs = _waiting(pile.target, pile.queue, pile.topic, is_delayed=False).order_by("-rank_at", "-id")
+    pile = Pile(move.pile.target, move.pile.queue, move.pile.topic, is_delayed=False)
+    jobs, left = pile.jobs().reverse(), move.count
     if configuration.queue_of(pile.topic).settings.prefer_run_on_creation_instance:
         jobs = jobs.exclude(application__in=[each.sling_id for each in placer.view.instances])
     while left > 0:
@@ -268,16 +293,13 @@ def _shift(placer: Placer, move: balance.Move) -> int:
             rows = jobs.select_for_update(skip_locked=True).values_list("id", "origin")[: min(left, _BATCH)]
             changes = [_change(job_id, pile.topic, pile.queue, origin, move.to) for job_id, origin in rows]
             _write(placer, pile.target, changes)
-        left = left - len(changes) if changes else 0
+        if not changes:
+            break
+        left -= len(changes)
     return move.count - left
 
 
 # --- Writing ------------------------------------------------------------------------------------------------------
-
-
-def _waiting(target: str, queue: str, topic: str, is_delayed: bool) -> QuerySet[Job]:
-    is_ready = Q(not_before__isnull=not is_delayed)
-    return Job.objects.filter(is_ready, state=JobState.QUEUED, target=target, queue=queue, topic=topic)
 
 
 def _change(job_id: uuid.UUID, topic: str, queue: str, origin: str, target: str) -> JobChange:
@@ -291,6 +313,8 @@ def _write(placer: Placer, old: str, changes: Sequence[JobChange]) -> None:
         by_target[change.target].append(change.job_id)
     for target, ids in by_target.items():
         Job.objects.filter(id__in=ids, state=JobState.QUEUED, target=old).update(target=target)
-        logger.info("jobs moved", extra={"count": len(ids), "old": old, "new": target})
         wake(placer.view, target)
+    if changes:
+        counts = {target: len(ids) for target, ids in by_target.items()}
+        logger.info("jobs moved", extra={"topic": changes[0].topic, "old": old, "new": counts})
     signals.tell(*changes)

@@ -52,9 +52,15 @@ def establish(*others: str, topics: str) -> str:
     return local
 
 
-def announce(sling_id: str, topics: str) -> None:
-    """Have an instance say that it has consumers for `topics`."""
-    Instance.objects.filter(sling_id=sling_id).update(properties=_properties(sling_id, topics))
+def announce(sling_id: str, topics: str, slots: int = 1) -> None:
+    """Have an instance say that it has consumers for `topics`, and how many jobs it runs at a time."""
+    told = _properties(sling_id, topics) | {distribution.SLOTS: str(slots)}
+    Instance.objects.filter(sling_id=sling_id).update(properties=told)
+
+
+def run_of(sling_id: str) -> str:
+    """Return the name of the run of an instance that `establish` made."""
+    return f"run of {sling_id}"[:36]
 
 
 def drop(sling_id: str, local: str) -> None:
@@ -73,7 +79,7 @@ def _instance(sling_id: str, topics: str) -> Instance:
     return Instance.objects.create(
         sling_id=sling_id,
         join_number=Joining.objects.create(sling_id=sling_id).pk,
-        runtime_id=f"run of {sling_id}"[:36],
+        runtime_id=run_of(sling_id),
         endpoint=settings.OFFLOADING_ENDPOINT,
         home=sling_id,
         heartbeat_at=Now(),
