@@ -2,17 +2,18 @@
 
 from django import template
 
+from offloading.jobs.filters import DELAYED, UNASSIGNED
 from offloading.models import Attempt, AttemptOutcome, Job, JobState, Transfer
 
 register = template.Library()
 
 BADGE = "ui/_badge.html"
-UNASSIGNED = "UNASSIGNED"
 Look = tuple[str, str]  # tone and icon
 
 JOBS: dict[str, Look] = {
     JobState.QUEUED: ("quiet", "clock"),
     UNASSIGNED: ("warn", "question-mark-circle"),
+    DELAYED: ("quiet", "bell-snooze"),
     JobState.ACTIVE: ("busy", "arrow-path"),
     JobState.SUCCEEDED: ("good", "check-circle"),
     JobState.STOPPED: ("quiet", "stop-circle"),
@@ -43,13 +44,19 @@ TRANSFERS: dict[str, Look] = {
 
 @register.inclusion_tag(BADGE)
 def job_state(job: Job) -> dict[str, object]:
-    """Show the state of a job. Without an instance and waiting for a retry are states of their own to people."""
+    """Show the state of a job. Without an instance, and waiting for a time, are states of their own to people."""
     text = str(job.get_state_display())
     if job.state == JobState.QUEUED and not job.target:
         return badge(JOBS[UNASSIGNED], "No instance")
     if job.state == JobState.QUEUED and job.not_before:
-        return badge(JOBS[JobState.QUEUED], "Waits to retry" if job.retry_count else "Waits")
+        return badge(JOBS[DELAYED], "Delayed")
     return badge(JOBS[job.state], text, moving=job.state == JobState.ACTIVE)
+
+
+@register.filter
+def thousands(number: int) -> str:
+    """Write a number so that large ones can be read: 1,234,567."""
+    return f"{number:,}"
 
 
 @register.filter

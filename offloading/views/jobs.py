@@ -7,36 +7,83 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from offloading import exceptions
 from offloading.jobs import configuration, distribution, manager, moves, states, why
 from offloading.models import Job, JobState, Transfer
-from offloading.views import acts, listing, story
+from offloading.views import acts, bulk_acts, listing, story
 from offloading.views.fragments import is_fragment, page_or_fragment, to_page
 from topology import services as topology
 from topology.snapshot import TopologyView
 
 TEMPLATE = "offloading/job_detail.html"
+LIST = "offloading/job_list.html"
 
 
 @require_GET
 def job_list(request: HttpRequest) -> HttpResponse:
     """Show the jobs that match the filters of the address."""
-    wanted = listing.Filter.read(request.GET)
-    page = listing.page(wanted)
+    return _list(request, listing.Wanted.read(request.GET))
+
+
+@require_POST
+def job_bulk(request: HttpRequest) -> HttpResponse:
+    """Begin to do something with many jobs: those that are ticked, or all that match the filters of the address.
+
+    It is done by a job. Those that were added after the person looked are left alone.
+    """
+    if not request.user.is_staff:
+        raise PermissionDenied("Only staff may change jobs.")
+    wanted = listing.Wanted.read(request.GET)
+    status = 200
+    try:
+        act = bulk_acts.Act.read(request.POST, wanted)
+        if act.needs_a_yes and not is_fragment(request) and "yes" not in request.POST:
+            return render(request, "offloading/job_bulk_confirm.html", {"act": act, "wanted": wanted})
+        job = act.begin(by=request.user.get_username())
+    except exceptions.JobError as error:
+        messages.error(request, str(error))
+        status = 422
+    else:
+        link = f"link={reverse('offloading:job-detail', args=[job.pk])}"
+        messages.success(request, f"“{job.title}” is under way.", extra_tags=link)
+    if is_fragment(request):
+        return _list(request, wanted, status)
+    return redirect(f"{reverse('offloading:job-list')}{wanted.here}")
+
+
+def _list(request: HttpRequest, wanted: listing.Wanted, status: int = 200) -> HttpResponse:
     view = topology.current_view()
-    context = {
-        "wanted": wanted,
-        "counts": listing.counts(wanted),
-        "rows": [(job, _where(job, view)) for job in page.jobs],
+    context: dict[str, object] = {"wanted": wanted, "has_rows": True}
+    try:
+        page = listing.page(wanted, view)
+        found = listing.counts(wanted)
+    except exceptions.QueryInvalid as error:
+        return page_or_fragment(request, LIST, context | {"problem": str(error)}, 422)
+    choices = listing.choices(view)
+    context |= {
+        "counts": listing.strip(wanted, found),
+        "rows": page.rows,
         "newer_url": page.newer_url,
         "older_url": page.older_url,
-        "state_label": listing.LABELS.get(wanted.state, ""),
+        "is_complete": page.is_complete,
+        "searched_until": page.searched_until,
+        "sorted_by": page.sorted_by,
+        "topics": [(topic, wanted.url(topic=topic)) for topic in page.topics],
+        "chips": listing.chips(wanted, view),
+        "choices": choices,
+        "is_topic_listed": wanted.topic.removeprefix(listing.NOT) in choices.topics,
+        "matching": listing.matching(wanted, found),
+        "matching_at_least": not found.is_complete,
+        "seen_at": timezone.now().isoformat(),
+        "places": [(each.sling_id, each.label) for each in view.instances],
+        "bulk_jobs": bulk_acts.under_way(),
     }
-    return page_or_fragment(request, "offloading/job_list.html", context)
+    return page_or_fragment(request, LIST, context, status)
 
 
 @require_GET
@@ -152,14 +199,6 @@ def _address(name: str, *arguments: str) -> str:
         return reverse(name, args=arguments)
     except NoReverseMatch:
         return ""
-
-
-def _where(job: Job, view: TopologyView) -> str:
-    """Say where a job ran last, or where it shall run."""
-    attempts = list(job.attempts.all())
-    if attempts and job.state != JobState.QUEUED:
-        return attempts[-1].instance_label
-    return _label(view, job.target)
 
 
 def _label(view: TopologyView, sling_id: str) -> str:

@@ -1,4 +1,5 @@
-// The one confirmation, for what cannot be undone: a form with data-confirm is sent only after "yes" in #confirm.
+// The one confirmation, for what cannot be undone: a form with data-confirm is sent only after "yes" in #confirm. Where
+// only one of its buttons asks, that button has data-confirm.
 // Elements with data-opens="<dialog id>" open that dialog.
 
 export function startDialogs() {
@@ -9,15 +10,16 @@ export function startDialogs() {
     "submit",
     (event) => {
       const form = event.target;
-      if (!form.dataset.confirm || agreed === form) {
+      const asks = event.submitter?.dataset.confirm ? event.submitter : form;
+      if (!asks.dataset.confirm || agreed === form) {
         agreed = null;
         return;
       }
       event.preventDefault();
       event.stopImmediatePropagation();
-      dialog.querySelector("h2").textContent = form.dataset.confirmTitle ?? "Are you sure?";
-      dialog.querySelector("p").textContent = form.dataset.confirm;
-      dialog.querySelector("[value=yes]").textContent = form.dataset.confirmVerb ?? event.submitter?.textContent ?? "Yes";
+      dialog.querySelector("h2").textContent = asks.dataset.confirmTitle ?? "Are you sure?";
+      dialog.querySelector("p").textContent = asks.dataset.confirm;
+      dialog.querySelector("[value=yes]").textContent = asks.dataset.confirmVerb ?? event.submitter?.textContent ?? "Yes";
       dialog.returnValue = "";
       dialog.addEventListener(
         "close",
