@@ -35,7 +35,10 @@ def read(instance: str = "") -> list[Depth]:
     """Count the unfinished jobs in one statement: all of them, or those meant for one instance."""
     of_instance, parameters = (" AND target = %s", [instance] * 3) if instance else ("", [])
     rows = statements.run(_COUNTS.format(of_instance=of_instance), parameters)
-    return [Depth(queue, target, *map(int, counts), moment(when)) for queue, target, *counts, when in rows]
+    return [
+        Depth(queue, target, int(ready), int(delayed), int(active), moment(when))
+        for queue, target, ready, delayed, active, when in rows
+    ]
 
 
 _COUNTS = f"""

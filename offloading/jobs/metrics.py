@@ -94,7 +94,7 @@ class _Store(Collector):
 _COUNTERS = ("started", "finished", "failed", "cancelled", "waiting_ms", "processing_ms")
 
 
-def _sums() -> list[dict[str, Any]]:
+def _sums() -> Sequence[Mapping[str, Any]]:
     sums = {f"sum_{name}": Sum(name) for name in _COUNTERS}
     return list(Tally.objects.values("queue", "topic").annotate(**sums).order_by("queue", "topic"))
 

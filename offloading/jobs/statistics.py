@@ -265,8 +265,9 @@ _SUMS: Mapping[str, Any] = {
 
 
 def _counts(name: str, row: Mapping[str, Any]) -> Counts:
-    counters = {counter: int(row.get(f"sum_{counter}") or 0) for counter in _COUNTERS}
-    return Counts(name, **counters, **{key: row.get(key) for key in ("last_activated_at", "last_finished_at")})
+    values: dict[str, Any] = {counter: int(row.get(f"sum_{counter}") or 0) for counter in _COUNTERS}
+    values |= {key: row.get(key) for key in ("last_activated_at", "last_finished_at")}
+    return Counts(name, **values)
 
 
 def _statistics(name: str, row: Mapping[str, Any], reset_at: datetime | None, here: Sequence[Depth]) -> Statistics:
