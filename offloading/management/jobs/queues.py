@@ -8,17 +8,20 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils.dateparse import parse_datetime
 
-from offloading.jobs import configuration, pauses, queues
+from offloading.jobs import configuration, overview, pauses, queues
+from offloading.jobs.overview import QueueState
 from offloading.management.jobs import printing
 from offloading.models import Pause, QueueConfiguration, QueueType
 
 BY = "manage.py"
-_HEADINGS = ("queue", "type", "parallel", "retries", "delay s", "ranking", "topics")
+_HEADINGS = ("queue", "type", "parallel", "retries", "ranking", "waiting", "running", "delayed", "", "topics")
 
 
 def add(parsers: Any) -> None:
     """Add the sub-commands about queues and pauses."""
-    listing = parsers.add_parser("queues", help="list the queue configurations in the order in which they are asked")
+    listing = parsers.add_parser(
+        "queues", help="list the queues in the order in which they are asked, with what they do"
+    )
     listing.add_argument("--json", action="store_true", help="print JSON")
     listing.set_defaults(run=_list)
     _add_set(parsers)
@@ -42,7 +45,9 @@ def _add_set(parsers: Any) -> None:
     setting.add_argument("--jitter", type=float, help="0.2: each delay is up to 20 %% shorter or longer")
     setting.add_argument("--retry-on-exception", action=argparse.BooleanOptionalAction)
     setting.add_argument("--time-limit-seconds", type=float, help="0: none")
-    setting.add_argument("--priority", choices=QueueConfiguration.Priority.values, help="MAX is served before NORM, NORM before MIN")
+    setting.add_argument(
+        "--priority", choices=QueueConfiguration.Priority.values, help="MAX is served before NORM, NORM before MIN"
+    )
     setting.add_argument("--keep-jobs", action=argparse.BooleanOptionalAction, help="keep succeeded jobs in history")
     setting.add_argument("--prefer-run-on-creation-instance", action=argparse.BooleanOptionalAction)
     setting.add_argument("--ranking", type=int, help="the highest is asked first")
@@ -68,23 +73,41 @@ def _add_pauses(parsers: Any) -> None:
 
 
 def _list(options: dict[str, Any], out: printing.Out) -> None:
-    found = configuration.current()
+    found = overview.read()
     if options["json"]:
-        printing.as_json(out, [asdict(each) for each in found])
-        return
-    rows = [
-        (
-            each.name,
-            each.type,
-            f"{each.max_parallel:g}",
-            each.retries,
-            f"{each.retry_delay_seconds:g}",
-            each.ranking,
-            " ".join(each.topics),
-        )
-        for each in found
+        printing.as_json(out, [_state_facts(each) for each in found])
+    else:
+        printing.as_columns(out, _HEADINGS, [_state_told(each) for each in found])
+
+
+def _state_facts(state: QueueState) -> dict[str, Any]:
+    return {
+        "name": state.name,
+        "configuration": asdict(state.settings),
+        "makes_queues": state.makes_queues,
+        "is_configured": state.is_configured,
+        "waiting": state.waiting,
+        "delayed": state.delayed,
+        "running": state.active,
+        "first_waits_since": state.oldest_at,
+        "processed_last_hour": sum(state.throughput),
+        "pause": _facts(state.pause) if state.pause else None,
+    }
+
+
+def _state_told(state: QueueState) -> list[object]:
+    counts = ["", "", ""] if state.makes_queues else [state.waiting, state.active, state.delayed]
+    settings = state.settings
+    return [
+        state.name,
+        settings.type,
+        f"{settings.max_parallel:g}",
+        settings.retries,
+        settings.ranking,
+        *counts,
+        "paused" if state.pause else "",
+        " ".join(settings.topics),
     ]
-    printing.as_columns(out, _HEADINGS, rows)
 
 
 def _set(options: dict[str, Any], out: printing.Out) -> None:
