@@ -196,9 +196,23 @@ def look(fingerprint: str) -> FamilyRow | None:
     return FamilyRow(family, 0, None, (), ()) if family else None
 
 
+def beginning_with(digits: str) -> list[str]:
+    """Return the known fingerprints that begin so, at most two of them: more are no answer either."""
+    if not digits or "\0" in digits:
+        return []
+    found = FailureFamily.objects.filter(pk__startswith=digits.lower()).order_by("pk")
+    return list(found.values_list("pk", flat=True)[:2])
+
+
 def failed_jobs(fingerprint: str) -> QuerySet[Job]:
     """Return the jobs of a family, the latest first."""
     return _failed().filter(family=fingerprint).order_by("-finished_at", "-id")
+
+
+def instances_of(job_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Return where each of the jobs was tried last, by its id; those that never started are missing."""
+    attempts = Attempt.objects.filter(job__in=list(job_ids)).order_by("fence", "id")
+    return dict(attempts.values_list("job_id", "instance_label"))
 
 
 _ORDER = {Order.JOBS: ("-jobs", "family"), Order.LATEST: ("-latest_at", "family")}
@@ -209,7 +223,7 @@ def _failed() -> QuerySet[Job]:
     return Job.objects.filter(~Q(family=""))
 
 
-def _counts() -> QuerySet[Job, dict[str, Any]]:
+def _counts() -> QuerySet[Any, Any]:
     return _failed().values("family").annotate(jobs=Count("*"), latest_at=Max("finished_at"))
 
 
@@ -226,7 +240,7 @@ def _rows(counts: list[dict[str, Any]]) -> list[FamilyRow]:
     samples = {f"sample_{n}": Subquery(latest[n : n + 1]) for n in range(SAMPLE)}
     known = FailureFamily.objects.annotate(**samples).in_bulk([each["family"] for each in counts])
     sampled = {key: _sample(family) for key, family in known.items()}
-    places = _instances(job_id for sample in sampled.values() for job_id in sample)
+    places = instances_of(job_id for sample in sampled.values() for job_id in sample)
     rows = []
     for each in counts:
         if family := known.get(each["family"]):
@@ -239,9 +253,3 @@ def _rows(counts: list[dict[str, Any]]) -> list[FamilyRow]:
 def _sample(family: FailureFamily) -> tuple[uuid.UUID, ...]:
     found = (getattr(family, f"sample_{n}") for n in range(SAMPLE))
     return tuple(job_id for job_id in found if job_id)
-
-
-def _instances(job_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, str]:
-    """Return where each of the jobs was tried last."""
-    attempts = Attempt.objects.filter(job__in=list(job_ids)).order_by("fence", "id")
-    return dict(attempts.values_list("job_id", "instance_label"))

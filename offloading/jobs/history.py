@@ -96,7 +96,7 @@ class Sweep:
         self._state = state
         self._topics = topics
         self._heeds_queues = heeds_queues
-        self._mark: tuple[datetime, uuid.UUID] | None = None
+        self._mark: tuple[datetime | None, uuid.UUID] | None = None
 
     def step(self, before: datetime, batch: int) -> Deleted | None:
         """Delete the next batch; None if there is none."""
