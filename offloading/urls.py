@@ -3,7 +3,7 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from offloading.views import granite, instances, jobs, metrics, queues, replication, statistics, topics
+from offloading.views import granite, instances, jobs, metrics, queues, replication, schedules, statistics, topics
 
 app_name = "offloading"
 GRANITE = "libs/granite/offloading/content/view"
@@ -34,6 +34,15 @@ urlpatterns = [
     path("offloading/jobs/statistics/", statistics.statistics_page, name="statistics"),
     path("offloading/jobs/statistics/reset/", statistics.statistics_reset, name="statistics-reset"),
     path("metrics", metrics.exposition, name="metrics"),
+    # Schedules
+    path("offloading/schedules/", schedules.schedule_list, name="schedule-list"),
+    path("offloading/schedules/new/", schedules.schedule_create, name="schedule-create"),
+    path("offloading/schedules/<str:name>/", schedules.schedule_detail, name="schedule-detail"),
+    path("offloading/schedules/<str:name>/times/", schedules.schedule_change, name="schedule-change"),
+    path("offloading/schedules/<str:name>/suspend/", schedules.schedule_suspend, name="schedule-suspend"),
+    path("offloading/schedules/<str:name>/resume/", schedules.schedule_resume, name="schedule-resume"),
+    path("offloading/schedules/<str:name>/run/", schedules.schedule_run, name="schedule-run"),
+    path("offloading/schedules/<str:name>/remove/", schedules.schedule_remove, name="schedule-remove"),
     # Replication
     path("offloading/replication/", replication.agent_list, name="agent-list"),
     path(

@@ -12,15 +12,17 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import FieldError
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import F, QuerySet
 from django.dispatch import Signal
 from django.utils import timezone
 
 from offloading import exceptions
-from offloading.jobs import manager, misfires, topics
+from offloading.jobs import audit, manager, misfires, topics
 from offloading.jobs import properties as job_properties
 from offloading.jobs import schedules as job_schedules
+from offloading.jobs import templates as job_templates
 from offloading.jobs.schedules import Schedule
 from offloading.models import Job, ScheduledJob
 from topology import identity, wakeup
@@ -92,6 +94,7 @@ def suspend(*, name: str, by: str) -> ScheduledJob:
             return row
         row.suspended_by, row.suspended_at, row.next_at = by, _database_now(), None
         _save(row, "suspended_by", "suspended_at", "next_at")
+        audit.say("SUSPENDED", schedule=name, topic=row.topic)
     logger.info("schedule suspended", extra={"schedule": name, "topic": row.topic, "by": by})
     return row
 
@@ -110,6 +113,7 @@ def resume(*, name: str, by: str) -> ScheduledJob:
             raise exceptions.ScheduleInvalid(f"{OVER} Give it other times, or remove it.")
         row.suspended_by, row.suspended_at, row.next_at = "", None, next_at
         _save(row, "suspended_by", "suspended_at", "next_at")
+        audit.say("SCHEDULED OK", schedule=name, topic=row.topic)
     logger.info("schedule resumed", extra={"schedule": name, "topic": row.topic, "by": by})
     return row
 
@@ -119,6 +123,7 @@ def unschedule(*, name: str, by: str) -> bool:
     with transaction.atomic():
         count, _ = ScheduledJob.objects.filter(name=name).delete()
         if count:
+            audit.say("STOP", schedule=name)
             _tell(name)
     if count:
         logger.info("schedule removed", extra={"schedule": name, "by": by})
@@ -149,6 +154,26 @@ def get(name: str) -> ScheduledJob:
     if row is None:
         raise _missing(name)
     return row
+
+
+def find(
+    topic: str | None = None, limit: int = 0, templates: Iterable[Mapping[str, object]] = ()
+) -> list[ScheduledJob]:
+    """Return the scheduled jobs of that exact topic (None = all) that fit the templates, the next to run first.
+
+    `limit` below 1 is none. The templates are those of `find_jobs` (see the module `templates`); suspended ones are
+    found as well. Raises QueryInvalid.
+    """
+    rows = ScheduledJob.objects.order_by(F("next_at").asc(nulls_last=True), "topic", "name")
+    if topic is not None:
+        rows = rows.filter(topic=topic)
+    try:
+        rows = rows.filter(job_templates.condition(templates))
+    except FieldError as error:
+        raise exceptions.QueryInvalid(
+            f"The templates name something that scheduled jobs do not have: {error}"
+        ) from error
+    return list(rows[:limit] if limit > 0 else rows)
 
 
 def times(row: ScheduledJob) -> tuple[Schedule, ...]:
@@ -302,6 +327,7 @@ def _create(fields: dict[str, Any], *, suspended: bool, by: str) -> ScheduledJob
     except IntegrityError:
         # Another process was faster with the same one.
         return get(row.name)
+    audit.say("SCHEDULED OK", schedule=row.name, topic=row.topic)
     _tell(row.name)
     logger.info("job scheduled", extra={"schedule": row.name, "topic": row.topic, "by": by})
     return row

@@ -2,7 +2,7 @@
 // "jobs-changed" and so on, and the fragments that listen fetch themselves again. An element with data-live-key gets
 // "key-changed" when its own thing changed. Without a socket the events come slowly, by the clock.
 
-const KINDS = ["jobs", "queues", "topology", "topics", "assets", "workflow", "replication"];
+const KINDS = ["jobs", "schedules", "queues", "topology", "topics", "assets", "workflow", "replication"];
 const GAP_MS = 1100; // between two events of one kind; above the "throttle:1s" of a fragment, so that the last one counts
 const POLL_MS = 10_000;
 const RESYNC_MS = 30_000; // a lost signal costs at most this

@@ -229,6 +229,20 @@ def test_next_runs_begin_with_the_next_and_rise():
     assert scheduling.next_runs(scheduling.suspend(name=row.name, by="ann"), datetime.now(UTC), 3) == ()
 
 
+def test_found_by_topic_and_templates_the_next_first():
+    later = schedule(schedules.at(soon(500)), properties={"size": 5, "to": "ann"})
+    first = schedule(schedules.at(soon(100)), properties={"size": 50})
+    rests = schedule(schedules.at(soon(300)), topic="test/other", suspended=True, by="ann", title="Sweep")
+    assert scheduling.find() == [first, later, rests]
+    assert scheduling.find(TOPIC) == [first, later]
+    assert scheduling.find(limit=1) == [first]
+    assert scheduling.find(templates=[{"to": "ann"}]) == [later]
+    assert scheduling.find(templates=[{"<size": 50}, {"slingevent:jobTitle": "Sweep"}]) == [later, rests]
+    assert scheduling.find(templates=[{">size": 1, "=size": "5"}, {}]) == []
+    with pytest.raises(exceptions.QueryInvalid):
+        scheduling.find(templates=[{"event.job.retrycount": 3}])
+
+
 def test_words_of_a_stored_job():
     assert scheduling.describe(schedule(schedules.daily(8, 30))) == "every day at 08:30"
     assert scheduling.describe(ScheduledJob(schedules=["?"])) == ""
@@ -406,3 +420,15 @@ def test_leaders_at_the_same_time_fire_each_run_once():
         assert sum(fired) == len(rows)
     assert Job.objects.count() == len(rows) * runs
     assert set(ScheduledJob.objects.values_list("fired_count", flat=True)) == {runs}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_audit_log_tells_of_it_in_the_words_of_sling(caplog):
+    caplog.set_level("DEBUG", "offloading.jobs.audit")
+    row = schedule()
+    schedule()
+    scheduling.suspend(name=row.name, by="ann")
+    scheduling.resume(name=row.name, by="ann")
+    scheduling.unschedule(name=row.name, by="ann")
+    told = [record.message for record in caplog.records if record.name == "offloading.jobs.audit"]
+    assert told == ["SCHEDULED OK", "SUSPENDED", "SCHEDULED OK", "STOP"]

@@ -13,6 +13,7 @@ from offloading.models import Job, ScheduledJob
 from tests.offloading import topologies
 from topology import listeners, wakeup
 from topology import services as topology
+from topology.loops import Stop
 from topology.models import Instance, View
 
 pytestmark = pytest.mark.django_db
@@ -105,7 +106,7 @@ def test_agent_has_it_among_its_threads():
 def test_thread_sleeps_until_a_job_is_due_and_a_change_ends_its_sleep(local):
     if connection.vendor != "postgresql":
         pytest.skip("SQLite's test database is that of one thread")
-    stop = threading.Event()
+    stop = Stop()
     thread = threading.Thread(target=timer.run, args=(stop,))
     thread.start()
     try:

@@ -5,9 +5,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from offloading import exceptions
-from offloading.management.jobs import queues, statistics
+from offloading.management.jobs import queues, schedules, statistics
 
-NOUNS = (queues, statistics)
+NOUNS = (queues, schedules, statistics, schedules)
 
 
 class Command(BaseCommand):
