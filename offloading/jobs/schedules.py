@@ -191,9 +191,9 @@ def first_run(schedules: Iterable[Schedule], after: datetime, zone: ZoneInfo) ->
 
 def next_runs(schedules: Iterable[Schedule], after: datetime, zone: ZoneInfo, count: int) -> tuple[datetime, ...]:
     """Return up to `count` times later than `after`, in UTC, in their order; one that two schedules name is once."""
-    given, found = tuple(schedules), []
-    run: datetime | None = after
-    while len(found) < count and (run := first_run(given, run, zone)) is not None:
+    given = tuple(schedules)
+    found: list[datetime] = []
+    while len(found) < count and (run := first_run(given, found[-1] if found else after, zone)):
         found.append(run)
     return tuple(found)
 
