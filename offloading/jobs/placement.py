@@ -9,7 +9,7 @@ import random
 import threading
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -243,18 +243,17 @@ def _return_copy(job_id: uuid.UUID, topic: str) -> int:
 # --- Jobs that wait beside idle instances -------------------------------------------------------------------------
 
 
-def rebalance(view: TopologyView | None = None) -> int:
+def rebalance(view: TopologyView) -> int:
     """Give waiting jobs of instances that are far behind to idle ones of this cluster; return how many moved.
 
-    Costs one bounded query while nobody is.
+    Costs one bounded query while nobody is; `view` is enough for that, and looked at again before anything moves.
     """
-    placer = Placer(view)
-    if not placer.view.is_current:
+    if not balance.could_give(_loads_here(view, loads.of_view(view))):
         return 0
-    here = [each.sling_id for each in placer.view.local_cluster.instances]
-    known = {sling_id: placer.loads[sling_id] for sling_id in here}
+    placer = Placer()
+    known = _loads_here(placer.view, placer.loads)
     givers = balance.could_give(known)
-    if not givers:
+    if not givers or not placer.view.is_current:
         return 0
     piles = _movable(placer, givers)
     for giver in givers:  # what was counted at most, exactly
@@ -262,6 +261,10 @@ def rebalance(view: TopologyView | None = None) -> int:
         known[giver] = Load(max(waiting, known[giver].waiting), known[giver].running, known[giver].slots)
     moves = balance.plan(known, [pile for pile in piles if pile.takers])
     return sum(_shift(placer, move) for move in moves)
+
+
+def _loads_here(view: TopologyView, found: Mapping[str, Load]) -> dict[str, Load]:
+    return {each.sling_id: found[each.sling_id] for each in view.local_cluster.instances}
 
 
 def _movable(placer: Placer, givers: Sequence[str]) -> list[balance.Pile]:

@@ -1,25 +1,38 @@
-"""The agent's thread that keeps jobs where they can run: takes back what lost its holder, places what has no place.
+"""The agent's thread that keeps jobs where they can run.
 
-The leader does it for the whole cluster: lost runs every heartbeat, placement at every change of the topology and every
-half minute. Two leaders at once would do no harm, every act being guarded by a state and a fence.
+The leader does it for the whole cluster, each duty at its own pace, and most of them at once when something changed
+that could matter. Two leaders at once would do no harm, every act being guarded by a state and a fence.
 """
 
-import logging
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import connections
+from django.utils import timezone
 
-from offloading.jobs import placement, recovery
+from offloading.jobs import configuration, pauses, placement, recovery
 from topology import listeners, wakeup
 from topology import services as topology
 from topology.loops import Bell, Outage
 from topology.snapshot import TopologyView
 
-logger = logging.getLogger(__name__)
+# Seconds from one time to the next
+PLACEMENT_SECONDS = 60.0
+BALANCE_SECONDS = 10.0
+PAUSES_SECONDS = 60.0
+# What other processes placed by a picture from before the change is looked at that much later.
+_AFTERMATH_SECONDS = 2 * placement.CACHE_SECONDS
 
-PLACEMENT_SECONDS = 30.0
+
+@dataclass
+class Duty:
+    """Something to be done again and again: `act` returns in how many seconds the next time is."""
+
+    act: Callable[[], float]
+    due_at: float = 0.0
 
 
 class Upkeep:
@@ -29,38 +42,103 @@ class Upkeep:
         self._stop = stop
         self._bell = Bell(stop)
         self._view: TopologyView | None = None
-        self._next_placement = 0.0
+        self._has_changed = threading.Event()
+        self._placement = Duty(self._place)
+        self._balance = Duty(self._rebalance)
+        self._pauses = Duty(self._expire_pauses)
+        self._duties = (Duty(self._recover), self._placement, self._balance, self._pauses)
 
     def run(self) -> None:
         """Work until told to stop."""
-        listeners.register("offloading.jobs", self._hear)
-        forget = wakeup.on("placement", self._hurry)
+        listeners.register("offloading.jobs", self.hear)
+        forget = [wakeup.on("placement", self.hurry), wakeup.on("queues", self.look_at_everything)]
         outage = Outage("upkeep")
         while not self._stop.is_set():
-            outage.attempt(self._keep)
-            self._bell.wait(settings.OFFLOADING_HEARTBEAT_SECONDS)
-        forget()
+            outage.attempt(self.turn)
+            self._bell.wait(self.rest())
+        for each in forget:
+            each()
         connections.close_all()
 
-    def _hear(self, event: listeners.TopologyEvent) -> None:
+    def turn(self) -> None:
+        """Do what is due, if this instance leads. What fails is due again a little later, and keeps nothing else."""
+        for duty in self._duties:
+            if self._leads() and time.monotonic() >= duty.due_at and not self._stop.is_set():
+                self._do(duty)
+
+    def rest(self) -> float:
+        """Return how many seconds there is nothing to do."""
+        if not self._leads():
+            return settings.OFFLOADING_HEARTBEAT_SECONDS
+        return max(min(duty.due_at for duty in self._duties) - time.monotonic(), 0.0)
+
+    def _leads(self) -> bool:
+        view = self._view
+        return view is not None and view.local.is_leader
+
+    @staticmethod
+    def _do(duty: Duty) -> None:
+        # Set before the work: what is said in the meantime is not forgotten, and what fails is not tried incessantly.
+        until = duty.due_at = time.monotonic() + settings.OFFLOADING_HEARTBEAT_SECONDS
+        seconds = duty.act()
+        if duty.due_at == until:  # nobody hurried it meanwhile
+            duty.due_at = time.monotonic() + seconds
+
+    # --- Hearing ------------------------------------------------------------------------------------------------
+
+    def hear(self, event: listeners.TopologyEvent) -> None:
         """Take in a change of the topology: nothing is placed until it has settled, then everything is looked at."""
         self._view = event.new_view
-        self._hurry()
+        self.look_at_everything()
 
-    def _hurry(self) -> None:
-        self._next_placement = 0.0
+    def look_at_everything(self) -> None:
+        """Look at everything now: it may have its place somewhere else since what just happened."""
+        placement.forget()
+        self._has_changed.set()
+        self._balance.due_at = self._pauses.due_at = 0.0
+        self.hurry()
+
+    def hurry(self) -> None:
+        """Place what has no target now. This and the above may be called from any thread."""
+        self._placement.due_at = 0.0
         self._bell.ring()
 
-    def _keep(self) -> None:
-        view = self._view
-        if view is None or not view.local.is_leader:
-            return
-        taken_back = recovery.recover_lost_runs(topology.live_run_ids())
-        if taken_back or time.monotonic() >= self._next_placement:
-            # Before the work, so that what is said in the meantime is not forgotten.
-            self._next_placement = time.monotonic() + PLACEMENT_SECONDS
-            recovery.recover_gone_targets(topology.current_view())
-            placement.settle()
+    # --- Duties -------------------------------------------------------------------------------------------------
+
+    def _recover(self) -> float:
+        if recovery.recover_lost_runs(topology.live_run_ids()):
+            self._placement.due_at = 0.0
+        return settings.OFFLOADING_HEARTBEAT_SECONDS
+
+    def _place(self) -> float:
+        view = topology.current_view()
+        if not view.is_current:
+            return settings.OFFLOADING_HEARTBEAT_SECONDS
+        recovery.recover_gone_targets(view)
+        if not self._has_changed.is_set():
+            placement.settle_lost(view)
+            return PLACEMENT_SECONDS
+        self._has_changed.clear()
+        try:
+            configuration.settle()
+            placement.settle(view)
+        except Exception:
+            self._has_changed.set()
+            raise
+        return _AFTERMATH_SECONDS
+
+    def _rebalance(self) -> float:
+        if self._view is not None:
+            placement.rebalance(self._view)
+        return BALANCE_SECONDS
+
+    def _expire_pauses(self) -> float:
+        """Remove the pauses whose time is over, and come again when that of the next one is."""
+        pauses.expire()
+        ends = [row.until for row in pauses.active().rows if row.until]
+        left = (min(ends) - timezone.now()).total_seconds() if ends else PAUSES_SECONDS
+        # The clock that counts is the database's, which may be a little behind.
+        return min(max(left, settings.OFFLOADING_HEARTBEAT_SECONDS), PAUSES_SECONDS)
 
 
 def run(stop: threading.Event) -> None:

@@ -157,7 +157,7 @@ def test_nothing_moves_while_the_topology_changes(local):
     Instance.objects.filter(sling_id="second").update(heartbeat_at=None)
     Job.objects.update(target="second")
     assert (placement.settle(), targets()) == (0, ["second"])
-    assert (placement.settle_lost(topology.current_view()), placement.rebalance()) == (0, 0)
+    assert (placement.settle_lost(topology.current_view()), placement.rebalance(topology.current_view())) == (0, 0)
 
 
 def test_running_and_finished_jobs_stay(local):
@@ -250,35 +250,35 @@ def test_moves_are_told(local):
 
 def test_instance_that_joined_gets_the_later_half(local):
     ids = add(40, target=local)
-    assert placement.rebalance() == 20
+    assert placement.rebalance(topology.current_view()) == 20
     assert list(Job.objects.filter(target=local).order_by("id").values_list("id", flat=True)) == ids[:20]
-    assert placement.rebalance() == 0
+    assert placement.rebalance(topology.current_view()) == 0
 
 
 def test_what_runs_soon_stays(local):
     add(4, target=local)
-    assert (placement.rebalance(), targets()) == (0, [local] * 4)
+    assert (placement.rebalance(topology.current_view()), targets()) == (0, [local] * 4)
 
 
 def test_large_backlog_is_evened_out_exactly(local, monkeypatch):
     monkeypatch.setattr(placement.loads, "MOST_COUNTED", 10)
     monkeypatch.setattr(placement, "_BATCH", 7)
     add(50, target=local)
-    assert placement.rebalance() == 25
+    assert placement.rebalance(topology.current_view()) == 25
 
 
 @pytest.mark.parametrize("values", [{"type": QueueType.ORDERED}, {"type": QueueType.IGNORE}])
 def test_some_queues_are_left_alone(local, values):
     configure(**values)
     add(40, target=local)
-    assert placement.rebalance() == 0
+    assert placement.rebalance(topology.current_view()) == 0
 
 
 def test_jobs_stay_with_their_creator_where_the_queue_prefers_it(local):
     configure(prefer_run_on_creation_instance=True)
     add(20, target=local)
     add(20, target=local, application="somebody who is gone")
-    placement.rebalance()
+    placement.rebalance(topology.current_view())
     assert Job.objects.filter(target=local, application=local).count() == 20
     assert Job.objects.filter(target="second").count() == 20
 
@@ -286,4 +286,4 @@ def test_jobs_stay_with_their_creator_where_the_queue_prefers_it(local):
 def test_instance_that_does_not_take_the_topic_gets_nothing(local):
     topologies.announce("second", "other")
     add(40, target=local)
-    assert placement.rebalance() == 0
+    assert placement.rebalance(topology.current_view()) == 0
