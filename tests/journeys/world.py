@@ -94,9 +94,11 @@ def databases(installations: Iterable[str]) -> Iterator[dict[str, str]]:
     with psycopg.connect(server, autocommit=True) as connection:
         for name in names.values():
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        try:
-            yield {key: urlsplit(server)._replace(path=f"/{name}").geturl() for key, name in names.items()}
-        finally:
+    try:
+        yield {key: urlsplit(server)._replace(path=f"/{name}").geturl() for key, name in names.items()}
+    finally:
+        # With a connection of its own: a journey may have restarted the server.
+        with psycopg.connect(server, autocommit=True) as connection:
             for name in names.values():
                 connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 

@@ -5,6 +5,7 @@ import signal
 import time
 
 from django.conf import settings
+from django.db import connection
 
 from content import services as content
 from offloading.jobs.consumers import JobConsumer, JobResult, RunningJob, job_consumer
@@ -24,6 +25,20 @@ class Ledger(JobConsumer):
 
 
 @job_consumer
+class Entry(JobConsumer):
+    """Leaves a row that nothing in the database keeps from coming twice: only the fence does."""
+
+    topics = ("ledger/entry",)
+
+    def process(self, job: RunningJob) -> JobResult:
+        note_start(job)
+        time.sleep(job.get("seconds", 0))
+        with job.apply(), connection.cursor() as cursor:
+            cursor.execute("INSERT INTO ledger_entry (job, fence) VALUES (%s, %s)", [job.id.hex, job.fence])
+        return JobResult.OK
+
+
+@job_consumer
 class Poison(JobConsumer):
     topics = ("ledger/poison",)
 
@@ -35,4 +50,4 @@ class Poison(JobConsumer):
 
 def note_start(job: RunningJob) -> None:
     with (settings.OFFLOADING_DATA / "starts.log").open("a") as starts:
-        starts.write(f"{job.id} {job.fence} {time.time()}\n")
+        starts.write(f"{job.id} {job.fence} {time.time()} {os.getpid()}\n")
