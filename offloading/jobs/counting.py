@@ -59,23 +59,36 @@ def _count(wanted: Filter, budget_seconds: float) -> Counts:
 
 
 def _of_everything() -> Counts:
-    waiting = Job.objects.filter(state=JobState.QUEUED)
+    finished = Job.objects.filter(finished_at__isnull=False).order_by()
+    found = _unfinished(Filter()) + Counter(dict(finished.values_list("state").annotate(count=Count("*"))))
+    return Counts(dict(found))
+
+
+def _unfinished(wanted: Filter) -> Counter[str]:
+    """Count the unfinished jobs of a filter that `_is_indexed`: the indexes of waiting and running jobs know it all."""
+    names = {name: getattr(wanted, name) for name in ("queue", "target") if getattr(wanted, name)}
+    names |= {"topic__in": lanes.topics_of(wanted)} if wanted.topic else {}
+    waiting = Job.objects.filter(state=JobState.QUEUED, **names)
     ready, delayed = waiting.filter(not_before=None), waiting.filter(not_before__isnull=False)
     found: Counter[str] = Counter()
     for rows, is_delayed in ((ready, False), (delayed, True)):
-        unassigned = rows.filter(target="").count()
         all_of_them = rows.count()
-        found.update({JobState.QUEUED: all_of_them, UNASSIGNED: unassigned, DELAYED: all_of_them * is_delayed})
-    found[JobState.ACTIVE] = Job.objects.filter(state=JobState.ACTIVE).count()
-    finished = Job.objects.filter(finished_at__isnull=False).order_by()
-    found.update(dict(finished.values_list("state").annotate(count=Count("*"))))
-    return Counts({str(state): number for state, number in found.items() if number})
+        found[JobState.QUEUED.value] += all_of_them
+        found[UNASSIGNED] += rows.filter(target="").count()
+        found[DELAYED] += all_of_them * is_delayed
+    found[JobState.ACTIVE.value] = Job.objects.filter(state=JobState.ACTIVE, **names).count()
+    return +found
+
+
+def _is_indexed(wanted: Filter) -> bool:
+    return replace(wanted, queue="", target="", topic="") == Filter()
 
 
 def _walked(wanted: Filter, rest: Q, deadline: float) -> Counts:
     """Count window by window, lane after lane in turn, so that the short ones come to their end; each at least once."""
-    found: Counter[str] = Counter()
-    waiting = deque(_all_lanes(wanted, rest))
+    is_known = _is_indexed(wanted)
+    found = _unfinished(wanted) if is_known else Counter()
+    waiting = deque(_all_lanes(wanted, rest, with_unfinished=not is_known))
     while waiting and (waiting[0].lane.at is None or time.monotonic() < deadline):
         part = waiting.popleft()
         begun = time.monotonic()
@@ -96,15 +109,15 @@ class _Part:
     window: int
 
 
-def _all_lanes(wanted: Filter, rest: Q) -> Iterator[_Part]:
-    """Yield lanes that hold all jobs of the filter, each job once: the unfinished ones, and the others."""
+def _all_lanes(wanted: Filter, rest: Q, *, with_unfinished: bool) -> Iterator[_Part]:
+    """Yield lanes that hold all jobs of the filter, each job once: the unfinished ones if wanted, and the others."""
     by_rank, by_end, by_id = (
         search.Walk(order, None, descending=True, limit=0) for order in (Order.RANK, Order.FINISHED, Order.ID)
     )
     if wanted.families:
         yield _Part(search.Lane(by_end, lanes.of_family(wanted.families[0]), rest), states.FINAL, _WINDOW)
         return
-    for rows in lanes.unfinished_lanes(wanted):
+    for rows in lanes.unfinished_lanes(wanted) if with_unfinished else ():
         yield _Part(search.Lane(by_rank, rows, rest), states.UNFINISHED | {UNASSIGNED, DELAYED}, _WINDOW)
     by_topic = lanes.topic_lanes(wanted)
     for rows in by_topic:

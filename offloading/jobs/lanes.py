@@ -69,10 +69,11 @@ def asked_states(wanted: Filter) -> frozenset[str]:
 
 def fewest(wanted: Filter) -> Rows | None:
     """Return all jobs that can be meant, if an index shows that some part of the filter leaves only a few."""
-    return next((parts for parts in _narrowed(wanted) if _are_few(parts)), None)
+    return next((parts for parts in _narrowed(wanted) if are_few(parts)), None)
 
 
-def _are_few(parts: Rows) -> bool:
+def are_few(parts: Rows) -> bool:
+    """Say whether these are so few that they can be looked at all at once."""
     count = 0
     for rows in parts:
         count += rows[: FEW + 1].count()

@@ -43,6 +43,11 @@ _FINISHED = {
     QueryType.CANCELLED: states.FINAL - {JobState.SUCCEEDED},
     **{QueryType(state): frozenset({state}) for state in states.FINAL},
 }
+_UNFINISHED = {
+    QueryType.ALL: states.UNFINISHED,
+    QueryType.QUEUED: states.WAITING,
+    QueryType.ACTIVE: states.RUNNING,
+}
 
 
 @dataclass(frozen=True)
@@ -113,9 +118,12 @@ def _find(query: Query, start: keyset.Key | None, limit: int) -> list[Job]:
 
 
 def _parts(query: Query) -> lanes.Rows:
+    """Return the jobs that can be meant, each part written as an index is."""
+    names = _FINISHED.get(query.type) or _UNFINISHED[query.type]
+    if query.topic is not None and lanes.are_few((Job.objects.filter(topic=query.topic),)):
+        return (Job.objects.filter(sql.OneOf("state", *names), topic=query.topic),)
     if query.type in _FINISHED:
-        return tuple(lanes.of_state(state) for state in sorted(_FINISHED[query.type]))
-    unfinished = Job.objects.filter(sql.IsUnfinished())
-    if query.type is QueryType.ALL:
-        return (unfinished,)
-    return (unfinished.filter(sql.OneOf("state", JobState(query.type))),)
+        return tuple(lanes.of_state(state) for state in sorted(names))
+    if query.type is QueryType.ACTIVE:
+        return (Job.objects.filter(state=JobState.ACTIVE),)
+    return (Job.objects.filter(sql.IsUnfinished(), sql.OneOf("state", *names)),)

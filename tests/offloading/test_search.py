@@ -265,6 +265,16 @@ def test_counts_say_what_is_unassigned_and_delayed_among_the_queued():
         assert (found.by_state, found.total, found.is_complete) == (expected, 5, True)
 
 
+def test_numbers_of_waiting_jobs_of_a_queue_or_topic_are_exact_without_time(walking):
+    for number in range(9):
+        store(f"acme/{number % 3}", queue=f"q{number % 3}", target="" if number > 5 else "here")
+        store(f"acme/{number % 3}", JobState.SUCCEEDED, queue=f"q{number % 3}")
+    for wanted in (Filter(queue="q1"), Filter(topic="acme/1"), Filter(topic="acme/1", queue="q1")):
+        found = counting.counts(wanted, budget_seconds=0)
+        assert (found.by_state["QUEUED"], found.by_state["UNASSIGNED"]) == (3, 1)
+        assert "QUEUED" not in found.at_least and "SUCCEEDED" in found.at_least
+
+
 def test_counts_without_time_are_the_least(walking):
     for number in range(8):
         store(title=f"photo {number}", state=JobState.SUCCEEDED)
