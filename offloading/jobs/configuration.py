@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 # How old what a process knows of the configurations may be. Its own changes and those it is told of apply at once.
 CACHE_SECONDS = 0.5
+# Jobs per statement; SQLite takes 32,766 parameters.
+_MOVED_AT_ONCE = 5_000
 # Sent inside the transaction in which a configuration or a pause was made, changed or removed.
 queues_changed = Signal()
 _FIELDS = tuple(each.name for each in fields(QueueSettings))
@@ -144,15 +146,26 @@ def settle() -> int:
     Only those are left that were added or put back while a configuration was being changed elsewhere.
     """
     configurations = _read().configurations
+    waiting = Job.objects.filter(state=JobState.QUEUED).values_list("topic", "queue").order_by("topic", "queue")
     moved = 0
-    waiting = Job.objects.filter(state=JobState.QUEUED)
     with transaction.atomic():
-        for topic in waiting.values_list("topic", flat=True).order_by("topic").distinct():
+        for topic, queue in waiting.distinct():
             name = queues.choose(topic, configurations).name
-            elsewhere = waiting.filter(topic=topic).exclude(queue=name)
-            # What another instance is starting just now is left to it: it is not waiting any more.
-            unlocked = elsewhere.order_by("id").select_for_update(skip_locked=True).values("id")
-            moved += Job.objects.filter(id__in=unlocked).update(queue=name)
+            if name != queue:
+                moved += _move(topic, queue, name)
+    return moved
+
+
+def _move(topic: str, queue: str, name: str) -> int:
+    """Move the waiting jobs of a topic from one queue to another, in the order of their ids; return how many."""
+    waiting = Job.objects.filter(state=JobState.QUEUED, topic=topic, queue=queue).order_by("id")
+    # What another instance is starting just now is left to it: it is not waiting any more.
+    free = waiting.select_for_update(skip_locked=True).values_list("id", flat=True)
+    moved = 0
+    found = list(free[:_MOVED_AT_ONCE])
+    while found:
+        moved += Job.objects.filter(id__in=found, state=JobState.QUEUED).update(queue=name)
+        found = list(free.filter(id__gt=found[-1])[:_MOVED_AT_ONCE])
     return moved
 
 

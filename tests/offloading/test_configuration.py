@@ -149,6 +149,16 @@ def test_waiting_jobs_move_to_their_new_queue():
     assert (queue_of(mail), queue_of(other)) == (MAIN_QUEUE, MAIN_QUEUE)
 
 
+def test_long_line_moves_part_by_part(monkeypatch):
+    monkeypatch.setattr(configuration, "_MOVED_AT_ONCE", 2)
+    for _ in range(5):
+        job("acme/mail")
+    other = job("acme/other")
+    put("mail", "acme/mail")
+    assert Job.objects.filter(queue="mail").count() == 5
+    assert queue_of(other) == MAIN_QUEUE
+
+
 def test_delayed_and_unassigned_jobs_move_too():
     put("mail", "acme/mail")
     late = job("acme/mail", queue="old", not_before="2100-01-01T00:00Z", target="somewhere")
