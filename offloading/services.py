@@ -1,7 +1,7 @@
-"""Switching what an instance may do, and the table of who may do what.
+"""Switching what an instance may do, draining it, and the table of who may do what.
 
 An instance of this cluster is switched in the database at once; one of another cluster is asked to, and the change is
-pending until that one announces it.
+pending until that one announces it. A drain is decided in the installation that the instance belongs to.
 """
 
 import logging
@@ -16,19 +16,27 @@ from offloading import capabilities, exceptions, topics
 from offloading.jobs import placement
 from offloading.jobs.distribution import Capability
 from offloading.models import SwitchCommand, TopicSettings
+from topology import identity, wakeup
 from topology import services as topology
-from topology import wakeup
+from topology.models import Instance
 from topology.snapshot import InstanceDescription
 
 logger = logging.getLogger(__name__)
 
+# So many jobs are moved before the answer; the leader moves the rest when the instance has announced the change.
+_MOVED_AT_ONCE = 2_000
+
 
 @dataclass(frozen=True)
 class TopicRow:
-    """One instance under a topic. `reason` says why it is off; `pending` is a switch that it did not confirm yet."""
+    """One instance under a topic. `reason` says why it does not take jobs: it is off, or draining.
+
+    `pending` is a switch that it did not confirm yet.
+    """
 
     instance: InstanceDescription
     is_enabled: bool
+    is_draining: bool
     reason: str
     pending: SwitchCommand | None
 
@@ -60,8 +68,27 @@ def configure_instance(*, sling_id: str, actions: Mapping[str, str], by: str) ->
         return _ask(sling_id, actions, by)
     _switch(sling_id, known, actions, by)
     # Not in one transaction with the switch: a long backlog would keep everybody else from writing.
-    placement.settle(view, target=sling_id)
+    placement.settle(view, target=sling_id, most=_MOVED_AT_ONCE)
     return None
+
+
+def drain_instance(*, sling_id: str, by: str) -> bool:
+    """Let an instance of this cluster finish what it runs and take nothing more, until it is told otherwise.
+
+    What waits for it moves away. Lasts over a restart; its lists stay as they are. Returns whether it was not draining
+    before. Raises InstanceUnknown for one that does not belong to this installation.
+    """
+    return _set_draining(sling_id, True, by)
+
+
+def undrain_instance(*, sling_id: str, by: str) -> bool:
+    """End a drain: the instance takes again what its lists allow. Returns whether it was draining. Raises as above."""
+    return _set_draining(sling_id, False, by)
+
+
+def draining() -> list[TopicSettings]:
+    """Return the settings of the instances of this cluster that are draining, those that are not running included."""
+    return list(TopicSettings.objects.filter(is_draining=True).order_by("sling_id"))
 
 
 def topic_table() -> list[TopicBlock]:
@@ -105,6 +132,22 @@ def _switch(sling_id: str, known: Capability, actions: Mapping[str, str], by: st
     wakeup.notify("jobs", sling_id)
 
 
+def _set_draining(sling_id: str, is_draining: bool, by: str) -> bool:
+    if sling_id != identity.sling_id() and not Instance.objects.filter(sling_id=sling_id).exists():
+        raise exceptions.InstanceUnknown(
+            f"No instance {sling_id} belongs to this installation. Drain one of another installation over there."
+        )
+    with transaction.atomic():
+        TopicSettings.objects.get_or_create(sling_id=sling_id, defaults={"whitelist": [topics.EVERYTHING]})
+        changed = TopicSettings.objects.filter(sling_id=sling_id, is_draining=not is_draining)
+        has_changed = bool(changed.update(is_draining=is_draining, changed_by=by, changed_at=Now()))
+        wakeup.notify("properties", sling_id)
+        wakeup.notify("jobs", sling_id)
+    logger.info("drain begun" if is_draining else "drain ended", extra={"instance": sling_id, "by": by})
+    placement.settle(target=sling_id, most=_MOVED_AT_ONCE)
+    return has_changed
+
+
 def _pending() -> dict[tuple[str, str], SwitchCommand]:
     """Return the latest unconfirmed command for each (instance, topic)."""
     waiting = SwitchCommand.objects.filter(confirmed_at=None).order_by("requested_at", "id")
@@ -112,9 +155,8 @@ def _pending() -> dict[tuple[str, str], SwitchCommand]:
 
 
 def _row(instance: InstanceDescription, topic: str, capability: Capability, pending: SwitchCommand | None) -> TopicRow:
-    is_enabled = topic in capability.announced
-    reason = "" if is_enabled else topics.why_not(topic, capability.whitelist, capability.blacklist)
-    return TopicRow(instance, is_enabled, reason, pending)
+    reason = "" if topic in capability.announced else capability.why_off(topic)
+    return TopicRow(instance, topic in capability.allowed, capability.is_draining, reason, pending)
 
 
 def _by_use(row: TopicRow) -> tuple[bool, str, str]:

@@ -3,7 +3,18 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from offloading.views import granite, instances, jobs, metrics, queues, replication, schedules, statistics, topics
+from offloading.views import (
+    families,
+    granite,
+    instances,
+    jobs,
+    metrics,
+    queues,
+    replication,
+    schedules,
+    statistics,
+    topics,
+)
 
 app_name = "offloading"
 GRANITE = "libs/granite/offloading/content/view"
@@ -12,13 +23,21 @@ urlpatterns = [
     path("offloading/", topics.topic_list, name="topic-list"),
     path("offloading/switch/", topics.topic_switch, name="topic-switch"),
     path("offloading/instances/<str:sling_id>/", instances.instance_detail, name="instance-detail"),
+    path("offloading/instances/<str:sling_id>/drain/", instances.instance_drain, name="instance-drain"),
     # Jobs
     path("offloading/jobs/", jobs.job_list, name="job-list"),
+    path("offloading/jobs/bulk/", jobs.job_bulk, name="job-bulk"),
     path("offloading/jobs/<uuid:job_id>/", jobs.job_detail, name="job-detail"),
     path("offloading/jobs/<uuid:job_id>/retry/", jobs.job_retry, name="job-retry"),
     path("offloading/jobs/<uuid:job_id>/stop/", jobs.job_stop, name="job-stop"),
     path("offloading/jobs/<uuid:job_id>/remove/", jobs.job_remove, name="job-remove"),
     path("offloading/jobs/<uuid:job_id>/move/", jobs.job_move, name="job-move"),
+    # Failures
+    path("offloading/failures/", families.family_list, name="family-list"),
+    path("offloading/failures/<str:fingerprint>/", families.family_detail, name="family-detail"),
+    path("offloading/failures/<str:fingerprint>/retry-one/", families.family_retry_one, name="family-retry-one"),
+    path("offloading/failures/<str:fingerprint>/retry-all/", families.family_retry_all, name="family-retry-all"),
+    path("offloading/failures/<str:fingerprint>/remove/", families.family_remove, name="family-remove"),
     # Queues
     path("offloading/queues/", queues.queue_list, name="queue-list"),
     path("offloading/queues/configurations/new/", queues.queue_new, name="queue-new"),
@@ -30,10 +49,6 @@ urlpatterns = [
     path("offloading/topics/pause/", queues.topic_pause, name="topic-pause"),
     path("offloading/topics/resume/", queues.topic_resume, name="topic-resume"),
     path("offloading/pauses/", queues.pause_notice, name="pause-notice"),
-    # Statistics
-    path("offloading/jobs/statistics/", statistics.statistics_page, name="statistics"),
-    path("offloading/jobs/statistics/reset/", statistics.statistics_reset, name="statistics-reset"),
-    path("metrics", metrics.exposition, name="metrics"),
     # Schedules
     path("offloading/schedules/", schedules.schedule_list, name="schedule-list"),
     path("offloading/schedules/new/", schedules.schedule_create, name="schedule-create"),
@@ -43,6 +58,10 @@ urlpatterns = [
     path("offloading/schedules/<str:name>/resume/", schedules.schedule_resume, name="schedule-resume"),
     path("offloading/schedules/<str:name>/run/", schedules.schedule_run, name="schedule-run"),
     path("offloading/schedules/<str:name>/remove/", schedules.schedule_remove, name="schedule-remove"),
+    # Statistics
+    path("offloading/jobs/statistics/", statistics.statistics_page, name="statistics"),
+    path("offloading/jobs/statistics/reset/", statistics.statistics_reset, name="statistics-reset"),
+    path("metrics", metrics.exposition, name="metrics"),
     # Replication
     path("offloading/replication/", replication.agent_list, name="agent-list"),
     path(

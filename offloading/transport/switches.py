@@ -103,7 +103,7 @@ def is_shown(actions: dict[str, str], properties: Any) -> bool:
     exclusive = sorted(topic for topic, action in actions.items() if action == topics.EXCLUSIVE)
     if exclusive and sorted(capability.whitelist) != exclusive:
         return False
-    return all((topic in capability.announced) == (action != topics.DISABLE) for topic, action in actions.items())
+    return all((topic in capability.allowed) == (action != topics.DISABLE) for topic, action in actions.items())
 
 
 # --- Receiving -------------------------------------------------------------------------------------------------------

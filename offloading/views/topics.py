@@ -32,6 +32,7 @@ class Switch:
 
     instance: InstanceDescription
     is_enabled: bool
+    is_draining: bool
     reason: str
     pending: SwitchCommand | None
     wish: str
@@ -93,9 +94,9 @@ def _blocks() -> dict[str, object]:
 
 def _switch(row: services.TopicRow, block: services.TopicBlock, waiting: effects.Waiting, is_here: bool) -> Switch:
     sling_id = row.instance.sling_id
-    others = sum(each.is_enabled for each in block.rows) - row.is_enabled
+    takers = {each.instance.sling_id for each in block.rows if each.is_enabled and not each.is_draining}
     if row.is_enabled:
-        effect = waiting.of_disabling(block.topic, sling_id, others=others)
+        effect = waiting.of_disabling(block.topic, sling_id, others=len(takers - {sling_id}))
     else:
         effect = waiting.of_enabling(block.topic)
     action = row.pending.actions[block.topic] if row.pending else ""
@@ -104,6 +105,7 @@ def _switch(row: services.TopicRow, block: services.TopicBlock, waiting: effects
     return Switch(
         instance=row.instance,
         is_enabled=row.is_enabled,
+        is_draining=row.is_draining,
         reason=REASONS.get(row.reason, row.reason),
         pending=row.pending if is_pending else None,
         wish=WISHES.get(action, ""),

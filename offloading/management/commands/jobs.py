@@ -5,9 +5,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from offloading import exceptions
-from offloading.management.jobs import act, find, history, queues, schedules, statistics
+from offloading.management.jobs import act, drain, find, history, queues, schedules, statistics
 
-NOUNS = (find, act, queues, schedules, statistics, history)
+NOUNS = (find, act, queues, schedules, statistics, history, drain)
 
 
 class Command(BaseCommand):
