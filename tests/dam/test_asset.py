@@ -194,4 +194,5 @@ def test_number_of_queries_does_not_grow_with_the_story(staff_client, library, c
         library.work()
     with CaptureQueriesContext(connection) as captured:
         page(staff_client, asset)
-    assert len(captured) == 9
+    # One of them is what is paused, which outside of tests is remembered for a moment.
+    assert len(captured) == 10
