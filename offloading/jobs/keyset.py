@@ -49,6 +49,11 @@ def key_of(job: Job) -> Key:
     return Key(job.key_text, job.id)  # type: ignore[attr-defined]
 
 
+def keys(rows: QuerySet[Job]) -> list[Key]:
+    """Read only the places of jobs, from `keyed`."""
+    return [Key(text or "", job_id) for text, job_id in rows.values_list("key_text", "pk")]  # type: ignore[misc]
+
+
 def ordered(rows: QuerySet[Job], order: Order, *, descending: bool) -> QuerySet[Job]:
     sign = "-" if descending else ""
     return rows.order_by(*[f"{sign}{column}" for column in (order.value, "id") if column])

@@ -129,11 +129,9 @@ def _is_covered(wanted: Filter, order: Order) -> bool:
     """Say whether the lanes hold the jobs of the filter and no others."""
     if order is Order.RANK:
         return False
-    alike = {Order.FINISHED: "family" if wanted.family else "states", Order.ID: "topic"}[order]
-    is_topics = order is Order.ID and wanted.topic != ""
-    if is_topics and len(topics_of(wanted)) > _MAX_TOPIC_LANES:
-        return False
-    return replace(wanted, **{alike: frozenset() if alike == "states" else ""}) == Filter()
+    if order is Order.ID:
+        return replace(wanted, topic="") == Filter() and (not wanted.topic or bool(topic_lanes(wanted)))
+    return (replace(wanted, family="") if wanted.family else replace(wanted, states=frozenset())) == Filter()
 
 
 # --- Rows that have an index, written as the index is -----------------------------------------------------------------

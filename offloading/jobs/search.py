@@ -113,8 +113,7 @@ class Walk:
         """Look at all of them at once: without a limit, no database is tempted to walk along another index."""
         keys: list[Key] = []
         for rows in parts:
-            pairs = keyset.keyed(rows.filter(rest or Q()), self.order).values_list("key_text", "pk")
-            keys += (Key(text or "", job_id) for text, job_id in pairs)
+            keys += keyset.keys(keyset.keyed(rows.filter(rest or Q()), self.order))
         wanted = sorted(key for key in keys if self.start is None or self.is_beyond(key, self.start))
         page = (wanted[::-1] if self.descending else wanted)[: self.limit + 1]
         jobs = keyset.keyed(Job.objects.filter(pk__in=[key.job_id for key in page]), self.order)
@@ -158,8 +157,7 @@ class Lane:
         rows = keyset.ordered(keyset.keyed(rows, order), order, descending=descending)
         if self.rest is None:
             return rows, None
-        last = rows.values_list("key_text", "pk")[size - 1 : size]
-        end = next((Key(*each) for each in last), None)
+        end = next(iter(keyset.keys(rows[size - 1 : size])), None)
         return rows.filter(keyset.up_to(order, end, descending=descending)) if end else rows, end
 
 

@@ -69,6 +69,8 @@ def test_waiting_jobs_are_shown_by_their_place_in_the_queue(walking):
         (Filter(topic="acme/*"), "ae"),
         (Filter(topic="acme/**"), "acde"),
         (Filter(topic="acme/none"), ""),
+        (Filter(topic="none/**"), ""),
+        (Filter(words="topic:none"), ""),
         (Filter(words="topic:MAIL"), "acd"),
         (Filter(words="topic:acme/mail/**"), "cd"),
         (Filter(words="-topic:acme/**"), "bfgh"),
