@@ -137,15 +137,14 @@ def _present(known: Iterable[str]) -> Iterator[Metric]:
     active = GaugeMetricFamily("offloading_jobs_active", "Jobs that run now.", labels=["queue"])
     oldest = GaugeMetricFamily(
         "offloading_oldest_waiting_seconds",
-        "How long the job waits that waits longest, of those that wait for no time.",
+        "How long the job waits that waits longest, of those next in line.",
         labels=["queue"],
     )
-    ages = depths.oldest_seconds()
     for queue, of_queue in sorted(counts.items()):
         for state in ("ready", "delayed", "unassigned"):
             waiting.add_metric([queue, state], of_queue[state])
         active.add_metric([queue], of_queue["active"])
-        oldest.add_metric([queue], ages.get(queue, 0.0))
+        oldest.add_metric([queue], depths.oldest_seconds(queue) if of_queue["ready"] + of_queue["unassigned"] else 0.0)
     yield from (waiting, active, oldest)
 
 
