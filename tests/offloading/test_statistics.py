@@ -5,7 +5,8 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from offloading.jobs import ids, statistics
+from offloading.jobs import consumers, ids, manager, statistics, testing
+from offloading.jobs.consumers import JobConsumer, JobResult
 from offloading.jobs.statistics import Entry
 from offloading.models import Job, JobState, StatisticsReset, Tally
 from topology import identity
@@ -222,6 +223,45 @@ def test_all_queues_are_read_with_as_many_queries_as_one(now, django_assert_num_
         assert len(statistics.of_queues()) == 30
     with django_assert_num_queries(3):
         statistics.of_queue("queue-1")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "options", "counted"),
+    [
+        ([JobResult.OK], {}, {"started": 1, "finished": 1}),
+        ([JobResult.FAILED, JobResult.OK], {}, {"started": 2, "finished": 1, "failed": 1}),
+        ([JobResult.FAILED, JobResult.FAILED], {"retries": 1}, {"started": 2, "failed": 1, "cancelled": 1}),
+        ([JobResult.CANCEL], {}, {"started": 1, "cancelled": 1}),
+        ([RuntimeError("no paper")], {}, {"started": 1, "cancelled": 1}),
+    ],
+)
+def test_what_the_engine_does_is_counted(db, outcomes, options, counted):
+    left = list(outcomes)
+
+    class Consumer(JobConsumer):
+        topics = ("acme/mail/send",)
+
+        def process(self, job):
+            if isinstance(left[0], Exception):
+                raise left.pop(0)
+            return left.pop(0)
+
+    with consumers.register_temporarily(Consumer):
+        manager.add_job("acme/mail/send", retry_delay_seconds=0, **options)
+        testing.run_waiting()
+
+    (found,) = statistics.of_queues()
+    names = ("started", "finished", "failed", "cancelled")
+    assert {name: getattr(found, name) for name in names if getattr(found, name)} == counted
+    assert found.total == 0
+    assert statistics.of_topics()[0].processed == len(outcomes)
+
+
+def test_stopping_a_waiting_job_cancels_it(db):
+    job = manager.add_job("acme/mail/send")
+    manager.stop_job(job.id, by="ann")
+
+    assert (statistics.of_everything().cancelled, statistics.of_everything().started) == (1, 0)
 
 
 # --- Throughput ---------------------------------------------------------------------------------------------------
