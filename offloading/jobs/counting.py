@@ -66,17 +66,15 @@ def _of_everything() -> Counts:
 
 def _unfinished(wanted: Filter) -> Counter[str]:
     """Count the unfinished jobs of a filter that `_is_indexed`: the indexes of waiting and running jobs know it all."""
-    names = {name: getattr(wanted, name) for name in ("queue", "target") if getattr(wanted, name)}
-    names |= {"topic__in": lanes.topics_of(wanted)} if wanted.topic else {}
-    waiting = Job.objects.filter(state=JobState.QUEUED, **names)
-    ready, delayed = waiting.filter(not_before=None), waiting.filter(not_before__isnull=False)
+    meant = wanted.condition(by_row=True)
+    ready, delayed = (rows.filter(meant) for rows in lanes.waiting())
     found: Counter[str] = Counter()
     for rows, is_delayed in ((ready, False), (delayed, True)):
         all_of_them = rows.count()
         found[JobState.QUEUED.value] += all_of_them
         found[UNASSIGNED] += rows.filter(target="").count()
         found[DELAYED] += all_of_them * is_delayed
-    found[JobState.ACTIVE.value] = Job.objects.filter(state=JobState.ACTIVE, **names).count()
+    found[JobState.ACTIVE.value] = lanes.running().filter(meant).count()
     return +found
 
 

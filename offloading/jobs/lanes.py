@@ -121,7 +121,7 @@ def unfinished_lanes(wanted: Filter) -> Rows:
     """Return the unfinished jobs of the queues that the filter can mean, queue by queue."""
     queues = _queues(wanted)[:1] or unfinished_queues()
     if len(queues) > _MAX_QUEUE_LANES:
-        return (Job.objects.filter(sql.IsUnfinished()),)
+        return (Job.objects.filter(sql.HasState(*UNFINISHED)),)
     return tuple(of_queue(queue) for queue in queues)
 
 
@@ -148,12 +148,21 @@ def of_family(family: str) -> QuerySet[Job]:
 
 def of_queue(queue: str) -> QuerySet[Job]:
     """Return the unfinished jobs of a queue."""
-    return Job.objects.filter(sql.IsUnfinished(), queue=queue)
+    return Job.objects.filter(sql.HasState(*UNFINISHED), queue=queue)
+
+
+def waiting() -> Rows:
+    """Return the jobs that are ready, and those that wait for a time."""
+    queued = Job.objects.filter(sql.HasState(JobState.QUEUED))
+    return queued.filter(not_before=None), queued.filter(not_before__isnull=False)
+
+
+def running() -> QuerySet[Job]:
+    return Job.objects.filter(sql.HasState(JobState.ACTIVE))
 
 
 def _unfinished_of(asked: frozenset[str]) -> Iterator[QuerySet[Job]]:
-    waiting = Job.objects.filter(state=JobState.QUEUED)
-    ready, delayed = waiting.filter(not_before=None), waiting.filter(not_before__isnull=False)
+    ready, delayed = waiting()
     if JobState.QUEUED in asked:
         yield from (ready, delayed)
     elif UNASSIGNED in asked:
@@ -161,7 +170,7 @@ def _unfinished_of(asked: frozenset[str]) -> Iterator[QuerySet[Job]]:
     elif DELAYED in asked:
         yield delayed
     if JobState.ACTIVE in asked:
-        yield Job.objects.filter(state=JobState.ACTIVE)
+        yield running()
 
 
 def _queues(wanted: Filter) -> list[str]:

@@ -20,7 +20,7 @@ from offloading.jobs.filters import Filter as Filter
 from offloading.jobs.keyset import Order
 from offloading.jobs.search import SearchPage as SearchPage
 from offloading.jobs.search import search as search
-from offloading.models import Job, JobState
+from offloading.models import UNFINISHED, Job, JobState
 
 
 class QueryType(StrEnum):
@@ -125,5 +125,5 @@ def _parts(query: Query) -> lanes.Rows:
     if query.type in _FINISHED:
         return tuple(lanes.of_state(state) for state in sorted(names))
     if query.type is QueryType.ACTIVE:
-        return (Job.objects.filter(state=JobState.ACTIVE),)
-    return (Job.objects.filter(sql.IsUnfinished(), sql.OneOf("state", *names)),)
+        return (lanes.running(),)
+    return (Job.objects.filter(sql.HasState(*UNFINISHED), sql.OneOf("state", *names)),)

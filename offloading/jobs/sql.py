@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BooleanField, F, Func, Q
 from django.db.models.sql.compiler import SQLCompiler
 
-from offloading.models import UNFINISHED
+from offloading.models import JobState
 
 Sql = tuple[str, list[Any]]
 OPERATORS = ("<=", ">=", "<", ">", "=")
@@ -157,17 +157,20 @@ class KeyComparison(Condition):
         return f"{column} {self.operator} %s{'::timestamptz' if is_postgresql else ''}", [self.text]
 
 
-class IsUnfinished(Condition):
-    """Says of a state that it is none of the last ones, in the very words of the index of unfinished jobs.
+class HasState(Condition):
+    """Says of the state that it is one of these, in the very words of the partial indexes.
 
-    SQLite compares those literally, and not with a list of parameters.
+    SQLite compares those literally: a parameter would have it look up the state of every row, or use no index at all.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *states: JobState) -> None:
         super().__init__("state")
+        self.literals = [f"'{state.value}'" for state in states]
 
     def write(self, column: str, *, is_postgresql: bool) -> Sql:
-        return f"{column} IN ({', '.join(repr(str(each)) for each in UNFINISHED)})", []
+        if len(self.literals) == 1:
+            return f"{column} = {self.literals[0]}", []
+        return f"{column} IN ({', '.join(self.literals)})", []
 
 
 class OneOf(Condition):
