@@ -169,22 +169,6 @@ def _settle(placer: Placer, piles: Iterable[Pile], most: int | None) -> int:
     return moved
 
 
-def move_away(job_ids: Iterable[uuid.UUID], *, target: str) -> None:
-    """Take the target from jobs that it turned out not to take, and place them again."""
-    forget()
-    placer = Placer()
-    with transaction.atomic():
-        waiting = Job.objects.filter(id__in=list(job_ids), state=JobState.QUEUED, target=target)
-        rows = waiting.order_by("rank_at", "id").select_for_update(skip_locked=True)
-        changes: list[JobChange] = []
-        for job in rows.only("id", "topic", "queue", "application", "origin"):
-            choice = placer.choose(topic=job.topic, creator=job.application, origin=job.origin)
-            # The picture may be as old as what sent them there: then they wait until it is a new one.
-            new = "" if choice.target == target else choice.target
-            changes.append(_change(job.id, job.topic, job.queue, job.origin, new))
-        _write(placer, target, changes)
-
-
 def _piles(condition: str = "1 = 1", *parameters: str) -> Iterator[Pile]:
     """Yield what waits, of the jobs that fulfil the condition. All that is read stands in an index of those jobs."""
     for is_delayed in (False, True):
@@ -193,7 +177,7 @@ def _piles(condition: str = "1 = 1", *parameters: str) -> Iterator[Pile]:
             f"WHERE state = 'QUEUED' AND not_before IS {'NOT ' * is_delayed}NULL AND {condition}",
             parameters,
         )
-        yield from (Pile(*row, is_delayed) for row in rows)
+        yield from (Pile(target, queue, topic, is_delayed) for target, queue, topic in rows)
 
 
 def _misplaced(placer: Placer, piles: Iterable[Pile]) -> Iterator[Group]:
@@ -274,7 +258,9 @@ def _movable(placer: Placer, givers: Sequence[str]) -> list[balance.Pile]:
         f"AND target IN ({', '.join(['%s'] * len(givers))}) GROUP BY target, queue, topic",
         givers,
     )
-    return [balance.Pile(*row, takers=_takers(placer, row[0], row[2])) for row in rows]
+    return [
+        balance.Pile(giver, queue, topic, count, _takers(placer, giver, topic)) for giver, queue, topic, count in rows
+    ]
 
 
 def _takers(placer: Placer, giver: str, topic: str) -> tuple[str, ...]:

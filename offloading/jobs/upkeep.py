@@ -23,6 +23,8 @@ from topology.snapshot import TopologyView
 PLACEMENT_SECONDS = 60.0
 BALANCE_SECONDS = 10.0
 PAUSES_SECONDS = 60.0
+# From one placement to the next, however much there is to hurry.
+_BREATH_SECONDS = 0.2
 # What other processes placed by a picture from before the change is looked at that much later.
 _AFTERMATH_SECONDS = 2 * placement.CACHE_SECONDS
 
@@ -43,6 +45,7 @@ class Upkeep:
         self._bell = Bell(stop)
         self._view: TopologyView | None = None
         self._has_changed = threading.Event()
+        self._placed_at = 0.0
         self._placement = Duty(self._place)
         self._balance = Duty(self._rebalance)
         self._pauses = Duty(self._expire_pauses)
@@ -69,7 +72,7 @@ class Upkeep:
     def rest(self) -> float:
         """Return how many seconds there is nothing to do."""
         if not self._leads():
-            return settings.OFFLOADING_HEARTBEAT_SECONDS
+            return _beat()
         return max(min(duty.due_at for duty in self._duties) - time.monotonic(), 0.0)
 
     def _leads(self) -> bool:
@@ -79,7 +82,7 @@ class Upkeep:
     @staticmethod
     def _do(duty: Duty) -> None:
         # Set before the work: what is said in the meantime is not forgotten, and what fails is not tried incessantly.
-        until = duty.due_at = time.monotonic() + settings.OFFLOADING_HEARTBEAT_SECONDS
+        until = duty.due_at = time.monotonic() + _beat()
         seconds = duty.act()
         if duty.due_at == until:  # nobody hurried it meanwhile
             duty.due_at = time.monotonic() + seconds
@@ -95,25 +98,26 @@ class Upkeep:
         """Look at everything now: it may have its place somewhere else since what just happened."""
         placement.forget()
         self._has_changed.set()
-        self._balance.due_at = self._pauses.due_at = 0.0
-        self.hurry()
+        self._placement.due_at = self._balance.due_at = self._pauses.due_at = 0.0
+        self._bell.ring()
 
     def hurry(self) -> None:
         """Place what has no target now. This and the above may be called from any thread."""
-        self._placement.due_at = 0.0
+        self._placement.due_at = self._placed_at + _BREATH_SECONDS
         self._bell.ring()
 
     # --- Duties -------------------------------------------------------------------------------------------------
 
     def _recover(self) -> float:
         if recovery.recover_lost_runs(topology.live_run_ids()):
-            self._placement.due_at = 0.0
-        return settings.OFFLOADING_HEARTBEAT_SECONDS
+            self.hurry()
+        return _beat()
 
     def _place(self) -> float:
+        self._placed_at = time.monotonic()
         view = topology.current_view()
         if not view.is_current:
-            return settings.OFFLOADING_HEARTBEAT_SECONDS
+            return _beat()
         recovery.recover_gone_targets(view)
         if not self._has_changed.is_set():
             placement.settle_lost(view)
@@ -138,7 +142,11 @@ class Upkeep:
         ends = [row.until for row in pauses.active().rows if row.until]
         left = (min(ends) - timezone.now()).total_seconds() if ends else PAUSES_SECONDS
         # The clock that counts is the database's, which may be a little behind.
-        return min(max(left, settings.OFFLOADING_HEARTBEAT_SECONDS), PAUSES_SECONDS)
+        return min(max(left, _beat()), PAUSES_SECONDS)
+
+
+def _beat() -> float:
+    return float(settings.OFFLOADING_HEARTBEAT_SECONDS)
 
 
 def run(stop: threading.Event) -> None:

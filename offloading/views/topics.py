@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from offloading import exceptions, services
 from offloading import topics as switches
+from offloading.jobs import distribution
 from offloading.models import SwitchCommand
 from offloading.views import effects
 from offloading.views.fragments import is_fragment, page_or_fragment
@@ -23,6 +24,7 @@ WISHES = {switches.ENABLE: "enabled", switches.DISABLE: "disabled", switches.EXC
 REASONS = {
     switches.BLACKLISTED: "blacklisted",
     switches.NOT_IN_WHITELIST: "not in whitelist: another topic is exclusive there",
+    distribution.IS_DRAINING: "finishes what it runs and takes nothing more",
 }
 
 

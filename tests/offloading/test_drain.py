@@ -158,7 +158,7 @@ def test_topics_keep_their_choices_while_draining(staff_client, local):
     assert f'name="config:{TOPIC}" value="enable" checked' in page(staff_client, local)
     browser = html.unescape(staff_client.get("/offloading/").content.decode())
     assert "Draining" in browser
-    assert '<small class="quiet">draining</small>' in browser
+    assert "finishes what it runs and takes nothing more" in browser
 
 
 def test_disabling_the_only_one_that_is_not_draining_is_warned_of(staff_client, local):

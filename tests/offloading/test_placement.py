@@ -215,19 +215,6 @@ def test_copy_that_no_instance_here_takes_goes_back_to_its_origin(local):
     assert "goes back to its origin" in job.result_message
 
 
-def test_jobs_that_turned_out_to_be_in_the_wrong_place_move_away(local):
-    job = manager.add_job("test/elsewhere")
-    Job.objects.update(target=local)
-    placement.move_away([job.id], target=local)
-    assert targets() == [""]
-
-
-def test_jobs_are_not_moved_back_to_who_sent_them_away(local):
-    ids = add(2, target=local)
-    placement.move_away(ids, target=local)
-    assert local not in targets()
-
-
 def test_moves_are_told(local):
     ids = add(2, target="gone")
     told = []
