@@ -364,11 +364,12 @@ def requeue(held: Job, message: str, *, delay_seconds: float = 0.0, **changes: A
     every job of an ordered queue.
     """
     due = _in_seconds(delay_seconds)
-    is_ordered = configuration.queue_of(held.topic).settings.type == QueueType.ORDERED
-    if "retry_count" in changes and not is_ordered:
+    queue = configuration.queue_of(held.topic)
+    if "retry_count" in changes and queue.settings.type != QueueType.ORDERED:
         changes["rank_at"] = _in_seconds(delay_seconds - held.priority * AGEING_SECONDS)
     Job.objects.filter(id=held.id).update(
         state=JobState.QUEUED,
+        queue=queue.name,
         claimed_by="",
         started_at=None,
         queued_at=due,

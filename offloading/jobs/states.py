@@ -46,7 +46,7 @@ TRANSITIONS = (
     Transition(Event.FAIL, RUNNING, JobState.QUEUED, "failed or over its time limit; retries are left"),
     Transition(Event.FAIL, RUNNING, JobState.GIVEN_UP, "failed or over its time limit; no retry is left"),
     Transition(Event.CANCEL, RUNNING, JobState.ERROR, "the consumer cancelled it or raised"),
-    Transition(Event.RELEASE, RUNNING, JobState.QUEUED, "given back unfinished: a stop of the instance, or never begun"),
+    Transition(Event.RELEASE, RUNNING, JobState.QUEUED, "given back unfinished, or never begun"),
     Transition(Event.CRASH, RUNNING, JobState.QUEUED, "fewer than 3 crashes"),
     Transition(Event.CRASH, RUNNING, JobState.ERROR, "the third crash: set aside"),
     Transition(Event.LOSE, RUNNING, JobState.QUEUED, "fewer than 3 crashes"),

@@ -4,6 +4,7 @@ A copy is an ordinary job row with `origin` set; the job engine runs it like any
 node in the tree until the origin has acknowledged the result; then only the row with its history stays.
 """
 
+import json
 import logging
 import uuid
 from typing import Any
@@ -16,7 +17,7 @@ from content import blobs, bundles, paths
 from content import services as content
 from offloading import exceptions
 from offloading.jobs import additions, configuration, outcomes, signals, topics
-from offloading.jobs.additions import Addition
+from offloading.jobs.additions import Addition, JobRequest
 from offloading.jobs.signals import JobChange
 from offloading.models import AttemptOutcome, Job, JobState, Transfer
 from offloading.transport import manifest, messages, payload, signing
@@ -112,8 +113,7 @@ def _take_in(offer: messages.Offer, caller: str, view: snapshot.TopologyView) ->
     if old is not None:
         _renew(old, offer, caller)
     else:
-        copy = Job(id=offer.job_id, fence=offer.fence, **_columns(offer, caller))
-        additions.insert([Addition(copy, configuration.queue_of(offer.topic))], view)
+        additions.insert([_addition(offer, caller)], view)
     _note_arrival(offer, caller, view)
     log.info("job taken in", extra={"job": offer.job_id, "fence": offer.fence, "origin": caller, "topic": offer.topic})
 
@@ -137,6 +137,26 @@ def _note_arrival(offer: messages.Offer, caller: str, view: snapshot.TopologyVie
         bytes_moved=offer.moved.bytes,
         tries=1,
         finished_at=Now(),
+    )
+
+
+def _addition(offer: messages.Offer, caller: str) -> Addition:
+    return Addition(
+        request=JobRequest(
+            topic=offer.topic,
+            title=offer.title,
+            priority=offer.priority,
+            retries=offer.retries,
+            retry_delay_seconds=offer.retry_delay_seconds,
+        ),
+        job_id=offer.job_id,
+        queue=configuration.queue_of(offer.topic),
+        properties=json.dumps(offer.properties, ensure_ascii=False),
+        target=identity.sling_id(),
+        application=caller,
+        origin=caller,
+        origin_fence=offer.fence,
+        fence=offer.fence,
     )
 
 

@@ -144,13 +144,13 @@ def test_slot_is_given_several_short_jobs_ahead(stage):
     jobs = manager.add_jobs([JobRequest(TOPIC)] * 5)
     stage.dispatcher.wake()
     stage.turns()
-    assert [job["id"] for job in slot.take()] == [job.id.hex for job in jobs]
+    assert [job["id"] for job in slot.take()] == [job_id.hex for job_id in jobs]
 
 
 def test_what_waits_behind_a_long_job_is_called_back_and_put_back(stage):
     slot = stage.slot()
     run_short_ones(stage, slot)
-    first, second = manager.add_jobs([JobRequest(TOPIC)] * 2)
+    first, second = (manager.get_job(job_id) for job_id in manager.add_jobs([JobRequest(TOPIC)] * 2))
     stage.dispatcher.wake()
     stage.turns()
     given = slot.take()
@@ -185,7 +185,7 @@ def test_death_after_the_start_is_a_crash_and_the_rest_of_the_slot_is_told_to_go
 def test_death_is_a_crash_of_the_running_job_alone(stage):
     slot = stage.slot()
     run_short_ones(stage, slot)
-    first, second = manager.add_jobs([JobRequest(TOPIC)] * 2)
+    first, second = (manager.get_job(job_id) for job_id in manager.add_jobs([JobRequest(TOPIC)] * 2))
     stage.dispatcher.wake()
     stage.turns()
     slot.take()

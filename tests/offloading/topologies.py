@@ -94,3 +94,16 @@ def _properties(sling_id: str, topics: str) -> dict[str, str]:
         distribution.REGISTERED_TOPICS: topics,
     }
     return told
+
+
+def bring_back(sling_id: str, local: str) -> None:
+    """Let an instance that vanished live again, and establish the view with it."""
+    Instance.objects.filter(sling_id=sling_id).update(heartbeat_at=Now())
+    last = View.objects.order_by("-epoch").first()
+    joined = Instance.objects.get(sling_id=sling_id)
+    View.objects.create(
+        epoch=last.epoch + 1,
+        cluster_id=last.cluster_id,
+        members=[*last.members, {"sling_id": sling_id, "join_number": joined.join_number}],
+        leader=local,
+    )
