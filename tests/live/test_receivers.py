@@ -5,7 +5,7 @@ import pytest
 from config.live import outbox, receivers
 from content import services as content
 from content.signals import NodeEvent
-from offloading.jobs import manager
+from offloading.jobs import manager, schedules, scheduling
 from topology.signals import topology_changed
 from workflow.signals import workflow_changed
 
@@ -49,6 +49,11 @@ def test_moved_asset_is_told_at_both_places():
 def test_new_job_is_told():
     manager.add_job("acme/mail/send")
     assert ("jobs", "") in hints()
+
+
+def test_change_of_a_schedule_is_told():
+    row = scheduling.schedule_job(topic="acme/mail/send", schedules=[schedules.daily(8, 30)])
+    assert hints() == [("schedules", row.name)]
 
 
 def test_new_folder_is_told():
