@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 
 from django.db import InterfaceError, OperationalError, close_old_connections

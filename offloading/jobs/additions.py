@@ -232,7 +232,7 @@ def _insert_plain(additions: Sequence[Addition]) -> None:
             [*["%s"] * len(_PLAIN), *(repr(value) for value in _USUAL.values()), *[statements.now()] * 3]
         )
         columns = ", ".join((*_PLAIN, *_USUAL, "rank_at", "queued_at", "created_at"))
-        cursor.executemany(f"INSERT INTO offloading_job ({columns}) VALUES ({places})", rows)
+        cursor.executemany(f"INSERT INTO offloading_job ({columns}) VALUES ({places})", list(rows))
 
 
 def _row(addition: Addition) -> tuple[str, list[Any]]:
