@@ -35,7 +35,7 @@ format: .venv/.dev
 	$(BIN)/ruff format .
 
 bench: .venv/.bench
-	for file in tests/benchmarks/*.py; do case $$file in */__init__.py) ;; *) $(BIN)/python $$file || exit 1;; esac; done
+	for file in tests/benchmarks/[a-z]*.py; do $(BIN)/python -m $$(echo $${file%.py} | tr / .) || exit 1; done
 
 # Writes the lock files anew from pyproject.toml; needs pip-tools in the environment that runs it.
 lock:

@@ -33,8 +33,11 @@ def as_server_user() -> list[str]:
 
 
 @contextmanager
-def server(binaries: Path):
-    """Run a throw-away server on a free loopback port; yields its DATABASE_URL."""
+def server(binaries: Path, *, is_durable: bool = False):
+    """Run a throw-away server on a free loopback port; yields its DATABASE_URL.
+
+    Tests have no need of a database that outlives the machine; with `is_durable` each commit waits for the disk.
+    """
     folder = Path(tempfile.mkdtemp(prefix="offloading-pg-"))
     prefix = as_server_user()
     if prefix:
@@ -44,7 +47,8 @@ def server(binaries: Path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     data = folder / "data"
-    options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off -c max_connections=200 -c shared_buffers=64MB"
+    sizes = "-c max_connections=200 -c shared_buffers=" + ("256MB" if is_durable else "64MB -c fsync=off")
+    options = f"-h 127.0.0.1 -p {port} -k {folder} {sizes}"
     control = [*prefix, str(binaries / "pg_ctl"), "-D", str(data), "-w", "-s"]
 
     def run(*command: str) -> None:
