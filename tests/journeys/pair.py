@@ -16,6 +16,8 @@ from tests.journeys.world import World, databases, descendants, eventually, free
 ROOT = Path(__file__).resolve().parent.parent.parent
 HEARTBEAT_SECONDS = 0.5
 TIMEOUT_SECONDS = 2.5
+# The heartbeat's timeout and two more beats; and what a machine that has more to do than it can is late by.
+RECOVERY_SECONDS = TIMEOUT_SECONDS + 2 * HEARTBEAT_SECONDS + 1
 NAMES = ("one", "two")
 DATA = "data"
 
@@ -26,6 +28,7 @@ class Pair:
     def __init__(self, world: World) -> None:
         self.world = world
         self.blows: list[Blow] = []
+        self._adders: list[subprocess.Popen[str]] = []
 
     def start(self, *names: str) -> None:
         """Start instances without waiting for them; see `wait_until_up`."""
@@ -98,9 +101,21 @@ class Pair:
         told = [f"--{name}={value}" for name, value in options.items()]
         command = [sys.executable, "-W", "ignore", "-m", "tests.journeys.ledger.insistent", *told]
         with self.world.log("adder").open("ab") as log:
-            return subprocess.Popen(
+            adding = subprocess.Popen(
                 command, env=self.world.environment("one"), stdout=subprocess.PIPE, stderr=log, text=True
             )
+        self._adders.append(adding)
+        return adding
+
+    def close(self) -> None:
+        """End all processes at once."""
+        for adding in self._adders:
+            if adding.poll() is None:
+                adding.kill()
+                adding.communicate()
+        for name in self.world.processes:
+            signal_all(self.tree(name), signal.SIGCONT)
+            self.world.kill(name)
 
     def add(self, **options: int) -> list[str]:
         """Add jobs from a process that is no part of the instances; return the ids of those that were accepted."""
@@ -181,9 +196,7 @@ def running(folder: Path, *names: str, **settings: str) -> Iterator[Pair]:
             pair.wait_until_up(*(names or NAMES))
             yield pair
         finally:
-            for name in world.processes:
-                signal_all(pair.tree(name), signal.SIGCONT)
-                world.kill(name)
+            pair.close()
             show_ends(world)
 
 

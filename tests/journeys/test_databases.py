@@ -21,12 +21,11 @@ from config import demo
 from tests import postgresql
 from tests.journeys import pair as pairs
 from tests.journeys.ledger import checker
-from tests.journeys.pair import HEARTBEAT_SECONDS, TIMEOUT_SECONDS, Pair
+from tests.journeys.pair import RECOVERY_SECONDS, Pair
 from tests.journeys.world import eventually
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(200)]
 
-RECOVERY_SECONDS = TIMEOUT_SECONDS + 2 * HEARTBEAT_SECONDS
 WRITERS, EACH = 20, 15
 
 
@@ -111,6 +110,7 @@ def test_postgresql_restarts_in_the_middle_of_the_work(tmp_path: Path, server: s
             for mode in ("fast", "immediate"):
                 eventually(lambda: len(pair.starts()) > 20, "the work is under way")
                 time.sleep(2)
+                assert {one.answers[-1][1], two.answers[-1][1]} == {200}
                 restart(server, mode)
                 back = time.monotonic()
                 time.sleep(4)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.journeys import pair as pairs
 from tests.journeys.ledger import checker
-from tests.journeys.pair import HEARTBEAT_SECONDS, NAMES, TIMEOUT_SECONDS, Pair
+from tests.journeys.pair import HEARTBEAT_SECONDS, NAMES, RECOVERY_SECONDS, TIMEOUT_SECONDS, Pair
 from tests.journeys.world import eventually
 
 pytestmark = [pytest.mark.journey, pytest.mark.timeout(300)]
@@ -22,7 +22,6 @@ SEEDS = int(os.environ.get("OFFLOADING_TESTS_LEDGER_SEEDS", "3"))
 BUDGET_SECONDS = 240
 JOBS = 2_000
 PACE_MS = 12  # so that there is work all the time
-RECOVERY_SECONDS = TIMEOUT_SECONDS + 2 * HEARTBEAT_SECONDS
 FROZEN_SECONDS = TIMEOUT_SECONDS + 4 * HEARTBEAT_SECONDS
 KINDS = ["worker", "worker", "slot", "pusher", "monitor", "cluster", "agent", "instance", "freeze", "freeze worker"]
 _began = time.monotonic()
