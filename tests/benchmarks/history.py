@@ -67,10 +67,12 @@ def write(stop, results) -> None:
 
 
 def measure(seconds_of: str, act) -> None:
-    stop, results = multiprocessing.Event(), multiprocessing.Queue()
-    writer = multiprocessing.Process(target=write, args=(stop, results))
+    # Not forked: it would share our connection to the database.
+    apart = multiprocessing.get_context("spawn")
+    stop, results = apart.Event(), apart.Queue()
+    writer = apart.Process(target=write, args=(stop, results))
     writer.start()
-    time.sleep(2)
+    time.sleep(5)
     started = time.perf_counter()
     said = act()
     took = time.perf_counter() - started

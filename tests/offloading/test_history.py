@@ -201,7 +201,7 @@ def test_deletion_is_told_once_a_batch():
 
 @pytest.mark.parametrize(("seconds", "batch"), [(0.0, 200), (0.01, 200), (0.02, 100), (0.04, 50), (3.0, 10)])
 def test_batches_are_as_large_as_others_can_bear(seconds, batch):
-    pace = Pace(500)
+    pace = Pace(500, aim_seconds=0.02)
     assert pace.batch == 100
     assert pace.rest_after(Deleted(100, seconds)) >= max(seconds, 0.005)
     assert pace.batch == batch
