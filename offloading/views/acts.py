@@ -19,6 +19,8 @@ class Act:
     url: str
     effect: str
     is_danger: bool = False
+    # What one most likely came for.
+    is_first: bool = False
     # Already asked for: shown, and not to be pressed again.
     is_pending: bool = False
     confirm: str = ""
@@ -43,7 +45,8 @@ def _again(job: Job) -> list[Act]:
     is_done = job.state == JobState.SUCCEEDED
     effect = "Does the work a second time." if is_done else "Starts it from the beginning, with all its retries."
     label = "Run again" if is_done else "Retry"
-    return [Act("retry", label, "arrow-path", _url("retry", job), effect)]
+    has_failed = job.state in (JobState.ERROR, JobState.GIVEN_UP)
+    return [Act("retry", label, "arrow-path", _url("retry", job), effect, is_first=has_failed)]
 
 
 def _stop(job: Job) -> Act:

@@ -37,14 +37,21 @@ SORTED = {
 # A list to choose from that is longer is no help any more; the search box takes any topic.
 MOST_CHOICES = 200
 NOT = "-"
+# What of the address says which page of the list it is.
+_PAGE = ("before", "after", "further")
 # Together with the rest of the page that is first bytes within 300 ms: one rather searches further than waits.
 _SEARCH_SECONDS = 0.1
+# Who asked to search further has seen that it takes long.
+_FURTHER_SECONDS = 2.0
 _COUNT_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the address asks for. A topic or pattern with "-" in front is all but that. `before`, `after`: cursors."""
+    """What the address asks for. A topic or pattern with "-" in front is all but that. `before`, `after`: cursors.
+
+    `further`, if anything: somebody asked to search on, and waits longer for it.
+    """
 
     state: str = ""
     q: str = ""
@@ -54,6 +61,7 @@ class Wanted:
     family: str = ""
     before: str = ""
     after: str = ""
+    further: str = ""
 
     @classmethod
     def read(cls, query: QueryDict) -> "Wanted":
@@ -68,13 +76,13 @@ class Wanted:
     @property
     def here(self) -> str:
         """The query string of this very page."""
-        return self.url(before=self.before, after=self.after)
+        return self.url(before=self.before, after=self.after, further=self.further)
 
     @property
     def asked(self) -> dict[str, str]:
         """What is asked for, by the names in the address; without the page."""
         values = {each.name: str(getattr(self, each.name)) for each in fields(self)}
-        return _present({name: value for name, value in values.items() if name not in ("before", "after")})
+        return {name: value for name, value in values.items() if value and name not in _PAGE}
 
     def filter(self, seen_at: datetime | None = None) -> Filter:
         """Return the filter that this stands for; with `seen_at`, without the jobs that came later.
@@ -160,12 +168,18 @@ def strip(wanted: Wanted, found: Counts) -> list[StateCount]:
 
 def page(wanted: Wanted, view: TopologyView) -> Page:
     """Read one page, and what is to be said about each of its jobs. Raises QueryInvalid."""
-    cursors = {"before": wanted.before, "after": wanted.after}
-    found = search.search(wanted.filter(), **cursors, limit=PAGE_SIZE, budget_seconds=_SEARCH_SECONDS)
+    found = search.search(
+        wanted.filter(),
+        before=wanted.before,
+        after=wanted.after,
+        limit=PAGE_SIZE,
+        budget_seconds=_FURTHER_SECONDS if wanted.further else _SEARCH_SECONDS,
+    )
+    further = "" if found.is_complete else "1"
     return Page(
         rows=_rows(found.jobs, view),
         newer_url=_newer(wanted, found),
-        older_url=wanted.url(before=found.older) if found.older else "",
+        older_url=wanted.url(before=found.older, further=further) if found.older else "",
         is_complete=found.is_complete,
         searched_until=found.searched_until,
         sorted_by=SORTED[found.order],
@@ -263,7 +277,3 @@ def _tries(job_ids: Iterable[object]) -> dict[object, tuple[int, str]]:
     last = Attempt.objects.filter(job=OuterRef("job")).order_by().values("job").annotate(last=Max("fence"))
     labels = dict(attempts.filter(fence=Subquery(last.values("last"))).values_list("job_id", "instance_label"))
     return {job_id: (count, labels.get(job_id, "")) for job_id, count in counted.items()}
-
-
-def _present(values: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in values.items() if value}

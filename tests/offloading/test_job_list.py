@@ -174,7 +174,22 @@ def test_search_that_ran_out_of_time_says_how_far_it_was_and_goes_on(reader_clie
     monkeypatch.setattr(listing.search, "search", hurried)
     page = text(reader_client, "?q=letter")
     assert "Nothing found so far" in page and "2 d ago" in page
-    assert re.search(r'href="\?q=letter&before=next" id="search-further"', page)
+    assert re.search(r'href="\?q=letter&before=next&further=1" id="search-further"', page)
+
+
+def test_who_searches_further_waits_longer_and_is_not_interrupted(reader_client, local, monkeypatch):
+    budgets = []
+    real = search.search
+
+    def noted(wanted, *, budget_seconds, **arguments):
+        budgets.append(budget_seconds)
+        return real(wanted, budget_seconds=budget_seconds, **arguments)
+
+    monkeypatch.setattr(listing.search, "search", noted)
+    add("letter")
+    assert "jobs-changed" in text(reader_client, "?q=letter")
+    assert "jobs-changed" not in text(reader_client, "?q=letter&further=1")
+    assert budgets[0] < 0.3 < budgets[1]
 
 
 # --- Nothing, and nonsense ---------------------------------------------------------------------------------------
