@@ -82,7 +82,7 @@ def retry_job(job_id: uuid.UUID | str, by: str) -> Job:
 
     Raises JobMissing, or TransitionRefused if the job is not finished or is a copy from another installation.
     """
-    placer = placement.Placer()
+    placer = placement.current()
     with transaction.atomic():
         job = _locked(job_id, states.Event.RETRY)
         if job.origin:

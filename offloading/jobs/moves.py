@@ -39,7 +39,7 @@ def move_job(job_id: uuid.UUID | str, *, target: str, by: str) -> Job:
         placer = Placer()
         _check(job, target, placer)
         old = job.target
-        Job.objects.filter(id=key, state=JobState.QUEUED).update(target=target)
+        Job.objects.filter(id=job.id, state=JobState.QUEUED).update(target=target)
         job.target = target
         signals.tell(JobChange(job.id, job.topic, job.state, job.state, job.queue, job.origin, target))
         placement.wake(placer.view, target)
