@@ -8,12 +8,12 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from offloading import exceptions
-from offloading.jobs import configuration, distribution, manager, moves, states, why
+from offloading.jobs import configuration, distribution, manager, moves, queues, states, why
 from offloading.models import Job, JobState, Transfer
 from offloading.views import acts, bulk_acts, listing, story
 from offloading.views.fragments import is_fragment, page_or_fragment, to_page
@@ -99,6 +99,7 @@ def _story(request: HttpRequest, job: Job, status: int = 200) -> HttpResponse:
     waits = job.state == JobState.QUEUED
     reasons = why.waiting_reasons(job, why.situation_of(job, view)) if waits else []
     queue = configuration.named(job.queue)
+    is_queue_known = queues.find(job.queue, configuration.current()) is not None
     context = {
         "job": job,
         "events": story.tell(job, attempts, transfers, _label(view, job.origin or job.application)),
@@ -116,8 +117,8 @@ def _story(request: HttpRequest, job: Job, status: int = 200) -> HttpResponse:
         "can_be_enabled": any(each.text != distribution.NO_CONSUMER for reason in reasons for each in reason.instances),
         "limits": story.limits(job, queue),
         "acts": acts.of(job, [(each.sling_id, each.label) for each in moves.places(job)] if waits else []),
-        "queue_url": _address("offloading:queue-detail", queue.name),
-        "family_url": _address("offloading:family-detail", job.family) if job.family else "",
+        "queue_url": reverse("offloading:queue-detail", args=[job.queue]) if is_queue_known else "",
+        "family_url": reverse("offloading:family-detail", args=[job.family]) if job.family else "",
         "crumbs": [("Jobs", reverse("offloading:job-list")), (str(job.id), "")],
     }
     return page_or_fragment(request, TEMPLATE, context, status)
@@ -191,14 +192,6 @@ def _act(
 
 
 # --- What they have in common -------------------------------------------------------------------------------------
-
-
-def _address(name: str, *arguments: str) -> str:
-    """Return the address of a page that may not be there."""
-    try:
-        return reverse(name, args=arguments)
-    except NoReverseMatch:
-        return ""
 
 
 def _label(view: TopologyView, sling_id: str) -> str:

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from offloading.jobs import manager
 from offloading.jobs.queues import QueueSettings
-from offloading.models import Attempt, AttemptOutcome, Job, JobState, Pause, Transfer
+from offloading.models import Attempt, AttemptOutcome, Job, JobState, Pause, QueueConfiguration, Transfer
 from offloading.views import story
 from tests.offloading import topologies
 
@@ -215,6 +215,17 @@ def test_page_of_a_waiting_job_says_why_it_waits(reader_client, local):
     assert f"Topic {TOPIC} is paused by ann: no stamps" in page
     Job.objects.filter(pk=added.pk).update(state=JobState.ACTIVE)
     assert "Why it does not run yet" not in text(reader_client, added.id)
+
+
+def test_page_leads_to_the_queue_and_the_failure_family_as_far_as_they_are_there(reader_client, local):
+    added = manager.add_job(TOPIC)
+    QueueConfiguration.objects.create(name="post-{0}", topics=["acme/*"])
+    Job.objects.filter(pk=added.pk).update(queue="post-mail_send", family="abc", state=JobState.ERROR)
+    page = text(reader_client, added.id)
+    assert 'href="/offloading/queues/post-mail_send/"' in page and 'href="/offloading/failures/abc/"' in page
+    Job.objects.filter(pk=added.pk).update(queue="long gone", family="")
+    page = text(reader_client, added.id)
+    assert "long gone" in page and "/offloading/queues/long" not in page and "/failures/abc" not in page
 
 
 def test_delayed_job_counts_down(reader_client, local):
