@@ -19,9 +19,9 @@ from django.db import connection, models, transaction
 from django.utils import timezone
 
 from offloading import exceptions
-from offloading.jobs import configuration, signals, states, topics
+from offloading.jobs import configuration, signals, states, statistics, topics
 from offloading.jobs.signals import JobChange
-from offloading.models import FailureFamily, Job, JobState, Tally, Transfer
+from offloading.models import FailureFamily, Job, JobState, Transfer
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,6 @@ _SETTINGS = {
     JobState.GIVEN_UP: "OFFLOADING_HISTORY_DAYS_GIVEN_UP",
     JobState.ERROR: "OFFLOADING_HISTORY_DAYS_ERROR",
 }
-TALLIES_KEPT = timedelta(days=35)
 # Failures that come again within that time are the same family still, "since when" included.
 FAMILIES_KEPT = timedelta(days=7)
 TASK_AGE_MINUTES = 2_880
@@ -143,7 +142,7 @@ class CleanUp:
         now = timezone.now()
         jobs = self._take_turns(self._job_steps(now), limit_seconds, rest)
         left = limit_seconds - (time.monotonic() - started)
-        others = self._take_turns([_tally_step(now), _family_step(now)], left, rest)
+        others = self._take_turns([_compact, _family_step(now)], left, rest)
         if jobs or others:
             seconds = round(time.monotonic() - started, 1)
             logger.info("history cleaned up", extra={"jobs": jobs, "other_rows": others, "seconds": seconds})
@@ -280,9 +279,11 @@ def _held(copies: list[uuid.UUID]) -> set[uuid.UUID]:
     return set(results.exclude(state__in=_SETTLED).values_list("job_id", flat=True))
 
 
-def _tally_step(now: datetime) -> Step:
-    old = Tally.objects.filter(minute__lt=now - TALLIES_KEPT).order_by("minute")
-    return lambda batch: _delete_rows(old, batch)
+def _compact(batch: int) -> Deleted | None:
+    """Put old rows of the statistics together; that takes rows away, and no sum."""
+    started = time.perf_counter()
+    rows = statistics.compact(limit=batch)
+    return Deleted(rows, time.perf_counter() - started) if rows else None
 
 
 def _family_step(now: datetime) -> Step:

@@ -218,11 +218,14 @@ def test_batches_never_grow_beyond_what_is_asked_for():
 
 
 @pytest.mark.django_db
-def test_old_tallies_are_pruned():
-    for days in (34, 36):
-        Tally.objects.create(minute=timezone.now() - timedelta(days=days), instance="i", queue="q", topic="t")
-    clean_up()
-    assert Tally.objects.get().minute > timezone.now() - timedelta(days=35)
+def test_old_counts_are_put_together_and_none_is_lost():
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0) - timedelta(days=3)
+    for minute in range(60):
+        Tally.objects.create(
+            minute=hour + timedelta(minutes=minute), instance="i", queue="q", topic="t", finished=minute
+        )
+    clean_up(batch=20)
+    assert Tally.objects.get().finished == sum(range(60))
 
 
 @pytest.mark.django_db
