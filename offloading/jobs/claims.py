@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from offloading.jobs import pauses, signals, statements, statistics
 from offloading.jobs.pauses import Pauses
@@ -159,19 +159,20 @@ def claim_for_transport(
 def unclaim(claims: Iterable[Claim]) -> None:
     """Put back what was claimed and never begun, as if it had not been: only the fence shows it."""
     with transaction.atomic():
-        rows, parameters = statements.values(
-            ((statements.key(each.job_id), each.fence) for each in claims), ("uuid", "bigint")
+        held = list(claims)
+        rows, parameters = statements.table(
+            {"uuid": statements.keys(each.job_id for each in held), "bigint": [each.fence for each in held]}
         )
         back = statements.run(
             f"WITH held(id, fence) AS ({rows}) UPDATE offloading_job SET state = 'QUEUED', claimed_by = '', "
             "started_at = NULL, fence = offloading_job.fence + 1 FROM held WHERE offloading_job.id = held.id "
-            "AND offloading_job.fence = held.fence AND state = 'ACTIVE' "
+            f"AND offloading_job.fence = held.fence AND {statements.ROW_IS_ACTIVE} "
             "RETURNING offloading_job.id, topic, offloading_job.fence, queue, origin, target",
             parameters,
         )
         if not back:
             return
-        rows, parameters = statements.values(((row[0], row[2] - 1) for row in back), ("uuid", "bigint"))
+        rows, parameters = statements.table({"uuid": [row[0] for row in back], "bigint": [row[2] - 1 for row in back]})
         statements.run(f"DELETE FROM offloading_attempt WHERE (job_id, fence) IN ({rows}) AND outcome = ''", parameters)
         signals.tell(
             *(
@@ -265,10 +266,6 @@ def _one_of_each_topic(target: str, queue: str, limit: int, paused: Pauses) -> l
 _served: dict[str, str] = {}
 
 
-def _key(taken: _Taken) -> Any:
-    return statements.key(taken.claim.job_id)
-
-
 def _without_topics(paused: Pauses) -> tuple[str, list[Any]]:
     exact = sorted(name for name in paused.topics if not name.endswith("/**"))
     deep = sorted(name.removesuffix("**") for name in paused.topics if name.endswith("/**"))
@@ -288,7 +285,7 @@ def _take(candidates: str, parameters: list[Any], run_id: str, with_suspects: bo
         f"FROM due WHERE offloading_job.id = due.id AND state = 'QUEUED'{suspects} "
         f"RETURNING offloading_job.id, topic, fence, target, queue, "
         f"CASE WHEN {length} <= {INLINE_BYTES} THEN properties END, origin, retry_count, crash_count, "
-        f"time_limit_seconds, rank_at, {statements.seconds_since('queued_at')}",
+        f"time_limit_seconds, {statements.rank('rank_at')}, {statements.seconds_since('queued_at')}",
         [*parameters, run_id],
     )
     taken = [_Taken(Claim(statements.to_uuid(row[0]), *row[1:10]), row[10], row[11]) for row in rows]
@@ -308,23 +305,23 @@ def _send_away(claims: Sequence[Claim]) -> None:
 
 def _note(taken: Sequence[_Taken], holder: Holder) -> None:
     """Write an attempt for each claim, and tell of them all at once."""
-    label = holder.label[:255]
-    now = statements.now()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO offloading_attempt (job_id, fence, instance, instance_label, started_at, outcome, message, "
-            "log) VALUES " + ", ".join([f"(%s, %s, %s, %s, {now}, '', '', '')"] * len(taken)),
-            [
-                part
-                for each in taken
-                for part in (statements.key(each.claim.job_id), each.claim.fence, holder.instance, label)
-            ],
-        )
+    rows, parameters = statements.table(
+        {"uuid": statements.keys(each.claim.job_id for each in taken), "bigint": [each.claim.fence for each in taken]}
+    )
+    statements.run(
+        f"WITH taken(id, fence) AS ({rows}) INSERT INTO offloading_attempt "
+        "(job_id, fence, instance, instance_label, started_at, outcome, message, log) "
+        f"SELECT id, fence, %s, %s, {statements.now()}, '', '', '' FROM taken",
+        [*parameters, holder.instance, holder.label[:255]],
+    )
+    sums: dict[tuple[str, str], list[float]] = {}
+    for each in taken:
+        sum_ = sums.setdefault((each.claim.queue, each.claim.topic), [0, 0.0])
+        sum_[0] += 1
+        sum_[1] += max(each.waited_seconds, 0.0)
     statistics.count(
-        statistics.Entry(
-            each.claim.queue, each.claim.topic, started=1, waiting_ms=max(round(each.waited_seconds * 1000), 0)
-        )
-        for each in taken
+        statistics.Entry(queue, topic, started=int(count), waiting_ms=round(seconds * 1000))
+        for (queue, topic), (count, seconds) in sums.items()
     )
     signals.tell(
         *(

@@ -153,7 +153,7 @@ def explain(job: Job, view: TopologyView | None = None) -> list[distribution.Rea
     """Say why each instance does not take `job`; the one that has it is left out."""
     placer = placement.Placer(view)
     choice = placer.choose(topic=job.topic, creator=job.application, origin=job.origin, turn=0)
-    reasons = [reason for reason in choice.reasons if reason.sling_id != job.target]
+    reasons = list(choice.reasons_against(job.target))
     if job.target and placer.view.get(job.target) is None:
         reasons.append(distribution.Reason(job.target, job.target, distribution.GONE))
     return reasons

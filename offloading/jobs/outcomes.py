@@ -120,15 +120,19 @@ def note_late(ending: Ending) -> None:
 
 
 def _succeed_all(endings: Sequence[Ending]) -> None:
-    rows, parameters = statements.values(
-        ((statements.key(each.job_id), each.fence, each.message[:MESSAGE_LENGTH], each.seconds) for each in endings),
-        ("uuid", "bigint", "text", "float"),
+    rows, parameters = statements.table(
+        {
+            "uuid": statements.keys(each.job_id for each in endings),
+            "bigint": [each.fence for each in endings],
+            "text": [each.message[:MESSAGE_LENGTH] for each in endings],
+            "float": [each.seconds for each in endings],
+        }
     )
     done = statements.run(
         f"WITH ended(id, fence, message, seconds) AS ({rows}) UPDATE offloading_job SET state = 'SUCCEEDED', "
         f"claimed_by = '', finished_at = {statements.now()}, started_at = {statements.shifted('-ended.seconds')}, "
         "result_message = ended.message FROM ended WHERE offloading_job.id = ended.id "
-        "AND offloading_job.fence = ended.fence AND state = 'ACTIVE' "
+        f"AND offloading_job.fence = ended.fence AND {statements.ROW_IS_ACTIVE} "
         "RETURNING offloading_job.id, topic, queue, origin, target",
         parameters,
     )
@@ -136,10 +140,7 @@ def _succeed_all(endings: Sequence[Ending]) -> None:
     held = [each for each in endings if each.job_id in facts]
     if held:
         _close_all(held)
-        statistics.count(
-            statistics.Entry(facts[each.job_id][1], facts[each.job_id][0], finished=1, processing_ms=_ms(each.seconds))
-            for each in held
-        )
+        _count_all(held, facts)
         signals.tell(
             *(
                 JobChange(job_id, topic, JobState.SUCCEEDED, JobState.ACTIVE, queue, origin, target)
@@ -152,12 +153,14 @@ def _succeed_all(endings: Sequence[Ending]) -> None:
 
 
 def _close_all(endings: Sequence[Ending]) -> None:
-    rows, parameters = statements.values(
-        (
-            (statements.key(each.job_id), each.fence, each.message[:MESSAGE_LENGTH], each.log, each.seconds)
-            for each in endings
-        ),
-        ("uuid", "bigint", "text", "text", "float"),
+    rows, parameters = statements.table(
+        {
+            "uuid": statements.keys(each.job_id for each in endings),
+            "bigint": [each.fence for each in endings],
+            "text": [each.message[:MESSAGE_LENGTH] for each in endings],
+            "text 2": [each.log for each in endings],
+            "float": [each.seconds for each in endings],
+        }
     )
     statements.run(
         f"WITH ended(id, fence, message, log, seconds) AS ({rows}) UPDATE offloading_attempt SET "
@@ -166,6 +169,19 @@ def _close_all(endings: Sequence[Ending]) -> None:
         "message = ended.message, log = CASE WHEN ended.log = '' THEN offloading_attempt.log ELSE ended.log END "
         "FROM ended WHERE job_id = ended.id AND offloading_attempt.fence = ended.fence AND outcome = ''",
         parameters,
+    )
+
+
+def _count_all(endings: Iterable[Ending], facts: Mapping[uuid.UUID, tuple[Any, ...]]) -> None:
+    sums: dict[tuple[str, str], list[float]] = {}
+    for each in endings:
+        topic, queue = facts[each.job_id][:2]
+        sum_ = sums.setdefault((queue, topic), [0, 0.0])
+        sum_[0] += 1
+        sum_[1] += each.seconds
+    statistics.count(
+        statistics.Entry(queue, topic, finished=int(count), processing_ms=_ms(seconds))
+        for (queue, topic), (count, seconds) in sums.items()
     )
 
 
