@@ -164,3 +164,27 @@ def test_job_that_waits_says_why_and_runs_when_that_is_over(press: Press):
     story = page.get_by_role("region", name="What happened")
     expect(story).to_contain_text("Succeeded", timeout=20 * SECONDS)
     expect(page.locator("#why")).to_have_count(0)
+
+
+def test_running_job_shows_how_far_it_is_and_stops_when_asked(press: Press):
+    [job] = press.add("500")
+    page = press.page
+    page.goto(f"/offloading/jobs/{job}/")
+    story = page.get_by_role("region", name="What happened")
+    expect(page.locator("#progress")).to_contain_text("of 500 steps", timeout=20 * SECONDS)
+    expect(page.locator("#progress")).to_contain_text("done in")
+    log = story.locator("pre[data-follow]")
+    expect(log).to_contain_text("printing page 20\n", timeout=20 * SECONDS)
+    assert log.evaluate("box => box.scrollHeight - box.scrollTop - box.clientHeight < 30"), "the log shows its end"
+
+    # A log that somebody closed stays closed, though the page brings itself up to date.
+    story.get_by_text("Log, as it is written").click()
+    page.evaluate("document.body.dispatchEvent(new CustomEvent('jobs-changed'))")
+    page.wait_for_timeout(2500)
+    expect(log).to_be_hidden()
+
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#stopping").or_(story.get_by_text("stopped before page"))).to_be_visible()
+    expect(story).to_contain_text("stopped before page", timeout=20 * SECONDS)
+    expect(page.locator("#act-retry")).to_be_visible()
+    assert press.instance.state(job.replace("-", "")) == "STOPPED"
