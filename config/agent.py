@@ -11,7 +11,7 @@ from collections.abc import Callable
 from django.db import connections
 
 from config import housekeeping
-from offloading.jobs import recovery, timer, upkeep
+from offloading.jobs import configuration, pauses, recovery, timer, upkeep
 from offloading.jobs.dispatcher import Dispatcher
 from offloading.transport import agent as transport
 from topology import heartbeat, identity, services, wakeup
@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 CANNOT_RUN = 2
 _WATCH_SECONDS = 1.0
 _LOOP_SECONDS = 5.0
+# What this process knows of queues and pauses is dropped when it is told of a change, so it need not look often.
+_TOLD_SECONDS = 5.0
 
 Loop = Callable[[threading.Event], None]
 LOOPS: dict[str, Loop] = {
@@ -42,6 +44,7 @@ def run() -> int:
     drain, stop = threading.Event(), Stop()
     signal.signal(signal.SIGTERM, lambda *_: drain.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor too, which stops things in order
+    configuration.CACHE_SECONDS = pauses.CACHE_SECONDS = _TOLD_SECONDS
     listener = wakeup.Listener()
     try:
         services.join(identity.runtime_id(), listener.address)

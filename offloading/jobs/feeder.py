@@ -26,8 +26,8 @@ _PRIORITIES: dict[str, int] = {
     QueueConfiguration.Priority.NORM.value: 1,
     QueueConfiguration.Priority.MIN.value: 2,
 }
-# How old what is known of the switches of this instance may be. A switch says so, see `forget`.
-_CAPABILITY_SECONDS = 0.5
+# How old what is known of the switches of this instance may be. A switch says so, see `forget`; this is for lost words.
+_CAPABILITY_SECONDS = 5.0
 # A job is promoted at most so late.
 _PROMOTE_SECONDS = 0.05
 # In one transaction.
