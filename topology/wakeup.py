@@ -25,6 +25,10 @@ from topology.models import Instance
 logger = logging.getLogger(__name__)
 
 CHANNEL = "offloading_wakeup"
+# Who tells of many things need not wake for each: for this long after a wake-up it may say nothing. Who is woken looks
+# at once, and again after ECHO_SECONDS.
+MOMENT_SECONDS = 0.01
+ECHO_SECONDS = 0.03
 # Only for a listener that hears nothing: how soon it notices that it shall end, in seconds.
 _PATIENCE_SECONDS = 1.0
 

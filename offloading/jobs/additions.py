@@ -5,6 +5,7 @@ One job costs one statement, which on PostgreSQL wakes the instance too; many at
 
 import json
 import logging
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -136,7 +137,7 @@ def insert_one(addition: Addition, view: TopologyView) -> Job | None:
     """
     if addition.queue.settings.type == QueueType.DROP:
         return None
-    calls = _wakeups([addition], view)
+    calls = _due_wakeups(addition, view)
     times = _insert([addition], calls if statements.is_postgresql() else ())
     if not times:
         return None
@@ -292,6 +293,25 @@ def _wakeups(jobs: Iterable[Addition], view: TopologyView) -> list[tuple[str, st
     here = sorted(target for target in targets if view.is_local_member(target))
     calls = [("jobs", target) for target in here]
     return [*calls, ("transport", "")] if len(here) < len(targets) else calls
+
+
+# When this process woke each target last, by time.monotonic().
+_woken_at: dict[tuple[str, str], float] = {}
+
+
+def _due_wakeups(addition: Addition, view: TopologyView) -> list[tuple[str, str]]:
+    """Return whom to wake for one job: nobody who was woken a moment ago, for he will look once more.
+
+    Only if the job is there at once; a transaction may take longer than anybody looks.
+    """
+    calls = _wakeups([addition], view)
+    if transaction.get_connection().in_atomic_block:
+        return calls
+    now = time.monotonic()
+    due = [call for call in calls if now - _woken_at.get(call, 0.0) >= wakeup.MOMENT_SECONDS]
+    # Only a dispatcher looks once more.
+    _woken_at.update({call: now for call in due if call[0] == "jobs"})
+    return due
 
 
 def _require_text(what: str, text: str, most: int | None = None) -> None:

@@ -76,6 +76,7 @@ class Dispatcher:
         self._ear.setblocking(False)
         self._mouth.setblocking(False)
         self._next_look = self._next_reconciliation = self._next_stop_look = 0.0
+        self._echo_at = float("inf")
         self._is_draining = False
 
     def wake(self) -> None:
@@ -128,8 +129,10 @@ class Dispatcher:
     def turn(self, longest_seconds: float = POLL_SECONDS) -> None:
         """Write what is unwritten, fill what has room, then sleep until something happens, or it is time to look."""
         now = time.monotonic()
-        if self._feeder.has_news or now >= self._next_look:
+        if self._feeder.has_news or now >= min(self._next_look, self._echo_at):
             self._next_look = now + POLL_SECONDS
+            if now >= self._echo_at:
+                self._echo_at = float("inf")
             self._outage.attempt(self._exchange)
         if self._busy() and now >= self._next_stop_look:
             self._next_stop_look = now + POLL_SECONDS
@@ -211,7 +214,7 @@ class Dispatcher:
     def _rest(self) -> float:
         """Return how long nothing needs to be done."""
         now = time.monotonic()
-        times = [self._next_look]
+        times = [self._next_look, self._echo_at]
         if self._feeder.has_news and not self._outage.is_out:
             times.append(now + _BREATH_SECONDS)
         for slot in self._busy():
@@ -247,6 +250,7 @@ class Dispatcher:
         with contextlib.suppress(BlockingIOError):
             self._ear.recv(65536)
         self._look()
+        self._echo_at = time.monotonic() + wakeup.ECHO_SECONDS
 
     def _hear(self, line: link.Line, key: str) -> None:
         heard = line.receive()

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection, transaction
 
 from offloading import exceptions, services
-from offloading.jobs import claims, configuration, manager, outcomes, recovery, testing
+from offloading.jobs import additions, claims, configuration, manager, outcomes, recovery, testing
 from offloading.jobs.manager import JobRequest
 from offloading.jobs.outcomes import Ending, Kind
 from offloading.jobs.queues import QueueSettings
@@ -256,3 +256,19 @@ def test_explain_names_each_instance_and_why():
 
 def claim_one(local):
     return testing.claim_next()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_instance_is_not_woken_for_each_of_many_jobs(woken, monkeypatch):
+    local = establish(topics=TOPIC)
+    sent = []
+    monkeypatch.setattr(additions, "_woken_at", {})
+    monkeypatch.setattr(
+        additions, "_insert", lambda each, calls=(), insert=additions._insert: sent.extend(calls) or insert(each, calls)
+    )
+    for _ in range(5):
+        manager.add_job(TOPIC)
+    assert [*woken, *sent] == [("jobs", local)]
+    with transaction.atomic():
+        manager.add_job(TOPIC)
+    assert [*woken, *sent] == [("jobs", local)] * 2
