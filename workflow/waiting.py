@@ -11,14 +11,18 @@ from offloading.models import Attempt, Job, JobState
 from workflow import engine
 from workflow.models import Workflow, WorkflowState
 
+_FEW = 8
+
 
 def jobs_changed(*, changes: tuple[JobChange, ...], **_facts: object) -> None:
     """Let every running instance that depends on one of the jobs go on, or fail with the job's reason."""
     ended = {str(change.job_id): change for change in changes if change.state in states.FINAL}
-    if not ended:
+    running = Workflow.objects.filter(state=WorkflowState.RUNNING)
+    # Under load hundreds of jobs end at once, and asking for each would cost more than ending them.
+    if not ended or (len(ended) > _FEW and not running.exists()):
         return
     depends = Q(external_id__in=ended) | Q(job_id__in=ended, external_id="")
-    for workflow in Workflow.objects.filter(depends, state=WorkflowState.RUNNING).order_by("id"):
+    for workflow in running.filter(depends).order_by("id"):
         change = ended[workflow.external_id or str(workflow.job_id)]
         if change.state != JobState.SUCCEEDED:
             engine.fail(workflow=workflow, message=why_ended(Job.objects.get(pk=change.job_id)))
