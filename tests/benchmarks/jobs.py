@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests import postgresql
-from tests.benchmarks.engines import backlog, contestants, profiles, report, stamps
+from tests.benchmarks.engines import backlog, contestants, group, profiles, report, stamps
 from tests.benchmarks.engines.bare import Bare
 
 ENGINES: tuple[type[contestants.Engine], ...] = (*contestants.ALL, Bare)
@@ -133,4 +133,7 @@ def parse() -> argparse.Namespace:
 if __name__ == "__main__":
     # Ended from outside, it still takes everything along that it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    finally:
+        group.kill_all()

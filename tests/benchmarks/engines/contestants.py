@@ -126,12 +126,16 @@ class OursSQLite(Engine):
             producer.close()
 
     def stop_instance(self) -> None:
-        self.release()
+        if self.world.processes:
+            self.release()
         demo.stop(list(self.world.processes.values()))
 
     def stop(self) -> None:
-        if hasattr(self, "world") and self.world.processes:
+        if not hasattr(self, "world"):
+            return
+        try:
             self.stop_instance()
+        finally:
             for process in self.world.processes.values():
                 signal_all(family(process.pid), signal.SIGKILL)
 

@@ -12,6 +12,9 @@ STOP_SECONDS = 15
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+_live: list["Group"] = []
+
+
 class Group:
     """A command with all that it starts."""
 
@@ -26,6 +29,7 @@ class Group:
                 cwd=log.parent,
                 start_new_session=True,
             )
+        _live.append(self)
 
     @property
     def pid(self) -> int:
@@ -37,12 +41,25 @@ class Group:
 
     def stop(self) -> None:
         """Ask for an end, wait for it, then end all that is left of the group."""
-        self._process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(STOP_SECONDS)
+        try:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_SECONDS)
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
+        if self in _live:
+            _live.remove(self)
+
+
+def kill_all() -> None:
+    """End every group that is left: whoever should have stopped it was interrupted."""
+    for group in list(_live):
+        group.kill()
 
 
 def cpu_seconds(pids: list[int]) -> float:

@@ -2,6 +2,7 @@
 
 import contextlib
 import pstats
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -114,8 +115,9 @@ def is_waiting(function: str) -> bool:
 
 
 def named(key: tuple[str, int, str]) -> str:
+    """Return a name that reads the same on every machine."""
     path, _, function = key
     if path == "~":
-        return function.strip("<>")
-    short = path.replace(str(ROOT) + "/", "").rpartition("site-packages/")[2]
+        return re.sub(r" at 0x\w+", "", function.strip("<>"))
+    short = re.sub(r"^.*/(site-packages|python3\.\d+)/", "", path.replace(f"{ROOT}/", ""))
     return f"{short.removesuffix('.py').replace('/', '.')}:{function}"

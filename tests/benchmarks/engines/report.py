@@ -198,6 +198,8 @@ def targets_table(result: Result) -> str:
     return "## Targets\n\n" + "\n".join(lines + [target.row(result) for target in TARGETS])
 
 
+# A call that is quicker is not shown by itself.
+WORTH_TELLING_MS = 1.0
 FULL_ROWS = {
     "empty": "worked off, empty table /s",
     "beside": "worked off beside the waiting and the finished ones /s",
@@ -213,13 +215,19 @@ FULL_ROWS = {
 }
 
 
+def is_call(row: str) -> bool:
+    return row.startswith(("beside ", "through "))
+
+
 def full_table(result: Result) -> str:
     if not result.full:
         return ""
     keys = list(result.full)
     lines = [f"| | {' | '.join(result.titles[key] for key in keys)} |", "| --- |" + " ---: |" * len(keys)]
     # The functions of `claims`, by name: what a run has of them is what that engine calls.
-    calls = sorted({row for key in keys for row in result.full[key] if row.startswith(("beside ", "through "))})
+    calls = sorted(
+        {row for key in keys for row, value in result.full[key].items() if is_call(row) and value >= WORTH_TELLING_MS}
+    )
     for row, text in {**FULL_ROWS, **{row: f"{row} ms" for row in calls}}.items():
         cells = [figure(result.full[key][row]) if row in result.full[key] else "-" for key in keys]
         lines.append(f"| {text} | {' | '.join(cells)} |")
