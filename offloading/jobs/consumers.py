@@ -191,7 +191,8 @@ class JobExecutor(_Worker):
 
 Consumer = JobConsumer | JobExecutor
 _by_pattern: dict[str, list[Consumer]] = {}
-_handlers: dict[int, Waiting] = {}
+# By the id of the running job.
+_waiting: dict[int, Waiting] = {}
 
 Class = TypeVar("Class", bound=type[Consumer])
 
@@ -228,18 +229,12 @@ def load(modules: Iterable[str]) -> None:
 
 def async_handler(job: RunningJob) -> AsyncHandler:
     """Return what another thread ends this job with, after its `process` has returned JobResult.ASYNC."""
-    return AsyncHandler(_handlers[id(job)])
+    return AsyncHandler(_waiting.setdefault(id(job), Waiting()))
 
 
-@contextmanager
-def waiting_for(job: RunningJob) -> Iterator[Waiting]:
-    """Keep the place for an asynchronous result of `job` while it runs."""
-    waiting = Waiting()
-    _handlers[id(job)] = waiting
-    try:
-        yield waiting
-    finally:
-        del _handlers[id(job)]
+def take_waiting(job: RunningJob) -> Waiting | None:
+    """Return the place of the result that another thread will bring, and forget it; None if nobody asked for one."""
+    return _waiting.pop(id(job), None)
 
 
 @contextmanager

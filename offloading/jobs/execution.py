@@ -91,8 +91,10 @@ def _process(job: RunningJob, time_limit_seconds: float) -> tuple[Kind, str, Fai
     if consumer is None:
         return Kind.RELEASED, f"This instance has no consumer for topic {job.topic!r} any more.", None
     try:
-        with consumers.waiting_for(job) as waiting, _limited(time_limit_seconds):
-            return _understand(job, _call(consumer, job, waiting))
+        if time_limit_seconds <= 0:
+            return _understand(job, _call(consumer, job))
+        with _limited(time_limit_seconds):
+            return _understand(job, _call(consumer, job))
     except TimeLimitExceeded as error:
         return _after_time_limit(job, error, time_limit_seconds)
     except exceptions.StaleFence as error:
@@ -101,15 +103,21 @@ def _process(job: RunningJob, time_limit_seconds: float) -> tuple[Kind, str, Fai
         return Kind.FAILED, str(error), None
     except (Exception, SystemExit) as error:
         return _after_exception(job, error)
+    finally:
+        consumers.take_waiting(job)
 
 
-def _call(consumer: Consumer, job: RunningJob, waiting: Waiting) -> JobResult | JobExecutionResult | None:
+def _call(consumer: Consumer, job: RunningJob) -> JobResult | JobExecutionResult | None:
     """Have the consumer work, and wait for its result if another thread brings it."""
     if isinstance(consumer, JobExecutor):
+        waiting = Waiting()
         result = consumer.process(job, JobExecutionContext(job, waiting))
         return waiting.wait() if result is None and not job.is_applied else result
     answer = consumer.process(job)
-    return waiting.wait() if answer == JobResult.ASYNC else answer
+    if answer != JobResult.ASYNC:
+        return answer
+    expected = consumers.take_waiting(job)
+    return expected.wait() if expected else JobExecutionResult(Kind.CANCELLED, _NO_HANDLER)
 
 
 def _understand(job: RunningJob, result: JobResult | JobExecutionResult | None) -> tuple[Kind, str, Failure | None]:
@@ -126,6 +134,7 @@ def _understand(job: RunningJob, result: JobResult | JobExecutionResult | None) 
     return Kind.CANCELLED, f"The consumer returned {result!r}, which is no JobResult.", None
 
 
+_NO_HANDLER = "The consumer returned ASYNC and asked for no handler: nobody can end the job."
 _SILENT = {Kind.FAILED: "The consumer reported a failure.", Kind.CANCELLED: "The consumer cancelled the job."}
 
 
@@ -148,8 +157,8 @@ def _after_exception(job: RunningJob, error: BaseException) -> tuple[Kind, str, 
 
 @contextmanager
 def _limited(seconds: float) -> Iterator[None]:
-    """Raise TimeLimitExceeded inside after `seconds`; 0 = no limit. Only a process's main thread can be limited so."""
-    if seconds <= 0 or threading.current_thread() is not threading.main_thread():
+    """Raise TimeLimitExceeded inside after `seconds`. Only a process's main thread can be limited so."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = signal.signal(signal.SIGALRM, _raise_time_limit)
@@ -167,6 +176,8 @@ def _raise_time_limit(_number: int, _frame: FrameType | None) -> None:
 
 def _storable(text: str) -> str:
     """Return `text` as both databases can store it."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.replace("\0", "�").encode(errors="replace").decode()
 
 

@@ -160,6 +160,11 @@ def test_asynchronous_result_inside_of_process_is_refused():
     assert execute(process, JobConsumer)[0].state == JobState.SUCCEEDED
 
 
+def test_asynchronous_result_that_nobody_can_bring_is_an_error():
+    job, _ = execute(lambda job: JobResult.ASYNC, JobConsumer)
+    assert (job.state, "asked for no handler" in job.result_message) == (JobState.ERROR, True)
+
+
 def test_asynchronous_result_comes_once():
     errors = []
 
@@ -194,7 +199,11 @@ def test_job_that_takes_too_long_is_ended_and_tried_again(own):
 
 
 def test_asynchronous_job_has_a_time_limit_too():
-    job, attempt = execute(lambda job: JobResult.ASYNC, JobConsumer, time_limit_seconds=0.05, retries=0)
+    def process(job):
+        async_handler(job)
+        return JobResult.ASYNC
+
+    job, attempt = execute(process, JobConsumer, time_limit_seconds=0.05, retries=0)
     assert (job.state, attempt.outcome) == (JobState.GIVEN_UP, AttemptOutcome.TIMED_OUT)
 
 
