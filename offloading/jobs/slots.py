@@ -9,6 +9,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import threading
 import time
 import uuid
 from collections import deque
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 # What the dispatcher gives to django-q2 as the function to call.
 SHIFT = "offloading.jobs.slots.shift"
+# How long a worker in the middle of a job may not have listened.
+_LISTEN_SECONDS = 0.05
 
 # A slot's processes share the loaded project, and what `_worker_started` is told: neither works with another method.
 _fork = multiprocessing.get_context("fork")
@@ -79,31 +82,48 @@ def shift() -> None:
 
 
 class Shift:
-    """What a worker has in hand: the jobs that it was sent and has not begun, and the one that it runs."""
+    """What a worker has in hand: the jobs that it was sent and has not begun, and the one that it runs.
+
+    Between two jobs it listens itself. While one runs that takes long, a second thread listens for it: whoever calls
+    jobs back, or stops one, need not wait for its end.
+    """
 
     def __init__(self, line: link.Line) -> None:
         self._line = line
         self._waiting: deque[link.Message] = deque()
+        # 0 between two jobs; then the main thread listens.
         self._current = 0
         self._stops: set[int] = set()
+        # Held by the other thread while it listens, and never begins to while nothing runs.
+        self._ear = threading.Lock()
+        self._is_at_work = threading.Event()
 
     def run(self) -> None:
         """Run one job after the other; return when the dispatcher is gone."""
+        threading.Thread(target=self._listen_meanwhile, name="ear", daemon=True).start()
         self._line.send({"ready": True})
         while self._hear(waits=not self._waiting):
             if self._waiting:
                 self._line.send(self._work(self._waiting.popleft()))
 
     def _work(self, message: link.Message) -> link.Message:
-        self._current = message["number"]
+        number = message["number"]
+        with self._ear:
+            self._current = number
+        if not self._is_at_work.is_set():
+            self._is_at_work.set()
         ending = execution.attempt(
-            messages.claim(message), time_limit_seconds=message["limit"], hears_stop=self._hears_stop
+            messages.claim(message), time_limit_seconds=message["limit"], hears_stop=lambda: number in self._stops
         )
-        self._stops.discard(self._current)
-        return messages.from_ending(self._current, ending)
+        with self._ear:
+            self._current = 0
+            self._stops.discard(number)
+        return messages.from_ending(number, ending)
 
     def _hear(self, *, waits: bool) -> bool:
         """Take in what the dispatcher says; False when it is gone."""
+        if waits:
+            self._is_at_work.clear()
         heard = self._line.receive(waits=waits)
         for message in heard or ():
             if "run" in message:
@@ -121,9 +141,14 @@ class Shift:
         self._line.send({"recalled": [message["number"] for message in self._waiting]})
         self._waiting.clear()
 
-    def _hears_stop(self) -> bool:
-        self._hear(waits=False)
-        return self._current in self._stops
+    def _listen_meanwhile(self) -> None:
+        with contextlib.suppress(OSError):  # the dispatcher is gone, which the main thread notices
+            while True:
+                self._is_at_work.wait()
+                time.sleep(_LISTEN_SECONDS)
+                with self._ear:
+                    if self._current:
+                        self._hear(waits=False)
 
 
 class Slots:
