@@ -1,4 +1,4 @@
-"""Executors, asynchronous results, time limits and requests to stop: the real claim, run and outcome, in this process."""
+"""Executors, asynchronous results, time limits and stops: the real claim, run and outcome, in this process."""
 
 import threading
 import time
