@@ -156,8 +156,11 @@ def claim_for_transport(
     return claimed
 
 
-def unclaim(claims: Iterable[Claim]) -> None:
-    """Put back what was claimed and never begun, as if it had not been: only the fence shows it."""
+def unclaim(claims: Iterable[Claim]) -> list[Claim]:
+    """Put back what was claimed and never begun, as if it had not been: only the fence shows it.
+
+    Returns what is held still because somebody asked it to stop: it must not wait again.
+    """
     with transaction.atomic():
         held = list(claims)
         rows, parameters = statements.table(
@@ -166,12 +169,14 @@ def unclaim(claims: Iterable[Claim]) -> None:
         back = statements.run(
             f"WITH held(id, fence) AS ({rows}) UPDATE offloading_job SET state = 'QUEUED', claimed_by = '', "
             "started_at = NULL, fence = offloading_job.fence + 1 FROM held WHERE offloading_job.id = held.id "
-            f"AND offloading_job.fence = held.fence AND {statements.ROW_IS_ACTIVE} "
+            f"AND offloading_job.fence = held.fence AND {statements.ROW_IS_ACTIVE} AND stop_requested_by = '' "
             "RETURNING offloading_job.id, topic, offloading_job.fence, queue, origin, target",
             parameters,
         )
+        ids = {statements.to_uuid(row[0]) for row in back}
+        stopping = _stopping([each for each in held if each.job_id not in ids])
         if not back:
-            return
+            return stopping
         rows, parameters = statements.table({"uuid": [row[0] for row in back], "bigint": [row[2] - 1 for row in back]})
         statements.run(f"DELETE FROM offloading_attempt WHERE (job_id, fence) IN ({rows}) AND outcome = ''", parameters)
         signals.tell(
@@ -180,6 +185,16 @@ def unclaim(claims: Iterable[Claim]) -> None:
                 for job_id, topic, _fence, queue, origin, target in back
             )
         )
+    return stopping
+
+
+def _stopping(held: Sequence[Claim]) -> list[Claim]:
+    """Return those that are held still, and that somebody asked to stop."""
+    if not held:
+        return []
+    asked = Job.objects.filter(id__in=[each.job_id for each in held], state=JobState.ACTIVE)
+    fences = dict(asked.exclude(stop_requested_by="").values_list("id", "fence"))
+    return [each for each in held if fences.get(each.job_id) == each.fence]
 
 
 # --- How ----------------------------------------------------------------------------------------------------------

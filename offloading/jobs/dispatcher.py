@@ -145,12 +145,13 @@ class Dispatcher:
 
     def _exchange(self) -> None:
         takers = {} if self._is_draining else {key: slot.hand for key, slot in self._slots.items() if slot.takes_jobs}
-        fed = self._feeder.exchange(takers)
+        fed = self._feeder.exchange(takers, [slot.hand for key, slot in self._slots.items() if key not in takers])
         by_slot: dict[str, list[Given]] = {}
         for key, given in fed:
             by_slot.setdefault(key, []).append(given)
         for key, jobs in by_slot.items():
             self._give(key, jobs)
+        self._feeder.look_ahead()
         self._next_look = min(self._next_look, self._feeder.next_due)
         if len(fed) >= sum(slot.takes_jobs for slot in self._slots.values()) > 0:
             self._look()  # every slot has something; there may be more, for those that are short
@@ -179,7 +180,10 @@ class Dispatcher:
             for given in slot.hand.given:
                 if (given.claim.job_id, given.claim.fence) not in going_on and given.stops_at is None:
                     given.stops_at = time.monotonic() + settings.OFFLOADING_JOB_STOP_SECONDS
-                    self._tell(slot, {"stop": given.number} if given is slot.hand.head else {"recall": True})
+                    # It may begin before it hears that it is called back.
+                    self._tell(slot, {"stop": given.number})
+                    if given is not slot.hand.head:
+                        self._tell(slot, {"recall": True})
 
     def _reconcile(self) -> None:
         """Give back what this run holds without knowing it: claimed, and then an error kept it from a slot."""
@@ -327,8 +331,10 @@ class Dispatcher:
         for number, given in enumerate(slot.hand.given):
             if number > 0 or not slot.has_begun:
                 self._put_back(given)
-            elif slot.verdict is not None:
+            elif slot.verdict is not None and slot.verdict.job_id == given.claim.job_id:
                 self._feeder.ended(given, slot.verdict)
+            elif slot.verdict is not None:  # the one that it was killed for had just ended
+                self._feeder.given_back(given.claim, _NOT_RUN)
             else:
                 self._feeder.crashed(given.claim)
 

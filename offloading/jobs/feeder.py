@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from django.db import InterfaceError, OperationalError, transaction
 
@@ -28,10 +28,13 @@ _PRIORITIES: dict[str, int] = {
 }
 # How old what is known of the switches of this instance may be. A switch says so, see `forget`; this is for lost words.
 _CAPABILITY_SECONDS = 5.0
-# A job is promoted at most so late.
-_PROMOTE_SECONDS = 0.05
+# Under load, how often it is looked when the next job is due that waits for a time.
+_LOOK_AHEAD_SECONDS = 0.05
+# For how long a queue from which nothing can be claimed is left alone.
+_FAILED_SECONDS = 5.0
 # In one transaction.
 _MOST_ENDINGS = 500
+_DATABASE_AWAY = (OperationalError, InterfaceError)
 
 
 class Feeder:
@@ -45,8 +48,10 @@ class Feeder:
         self._endings: list[Ending] = []
         self._crashed: list[Claim] = []
         self._unbegun: list[Claim] = []
+        # Queues from which an error kept jobs from being claimed, and until when they are left alone.
+        self._failed_until: dict[str, float] = {}
         self._takes: Callable[[str], bool] = claims.takes_everything
-        self._takes_until = self._promoted_at = 0.0
+        self._takes_until = self._looked_ahead_at = 0.0
         # By time.monotonic(): when the next job that waits for a time is due.
         self.next_due = float("inf")
 
@@ -84,20 +89,21 @@ class Feeder:
 
     # --- Exchanging -----------------------------------------------------------------------------------------------
 
-    def exchange(self, hands: Mapping[str, Hand]) -> list[tuple[str, Given]]:
+    def exchange(self, hands: Mapping[str, Hand], closed: Sequence[Hand] = ()) -> list[tuple[str, Given]]:
         """Write what ended, and claim what there is room for: return which slot gets what.
 
+        `closed` are hands that take nothing more; what is in them counts in its queue still.
         Raises what the database raises; then nothing of the transaction was written, and everything is kept.
         """
         self._write_odd_ends()
         endings = self._endings[:_MOST_ENDINGS]
         if not endings:
-            return self._feed(hands)
+            return self._feed(hands, closed)
         try:
             with transaction.atomic():
                 outcomes.write_all(endings)
-                fed = self._feed(hands)
-        except (OperationalError, InterfaceError):
+                fed = self._feed(hands, closed)
+        except _DATABASE_AWAY:
             raise
         except Exception:
             logger.exception("endings not written together, trying one by one", extra={"count": len(endings)})
@@ -114,36 +120,49 @@ class Feeder:
     def _write_odd_ends(self) -> None:
         while self._crashed:
             claim = self._crashed[0]
-            with contextlib.suppress(exceptions.StaleFence):  # its outcome was written just before the end
+            # A fence that is stale: its outcome was written just before the end.
+            with _not_blocking("crash not written", claim), contextlib.suppress(exceptions.StaleFence):
                 recovery.crashed(job_id=claim.job_id, fence=claim.fence)
             del self._crashed[0]
         if self._unbegun:
-            claims.unclaim(self._unbegun)
+            with _not_blocking("jobs not put back", self._unbegun[0]):
+                for claim in claims.unclaim(self._unbegun):
+                    self.given_back(claim, "It was asked to stop before it began.")
             self._unbegun.clear()
 
     def _write_apart(self, endings: list[Ending]) -> None:
         for ending in endings:
             try:
                 outcomes.write_all([ending])
-            except (OperationalError, InterfaceError):
+            except _DATABASE_AWAY:
                 raise
             except Exception:
                 logger.exception("ending not written", extra={"job": ending.job_id, "fence": ending.fence})
                 message = "Its outcome could not be stored. The instance's log says why."
-                outcomes.write_all([Ending(ending.job_id, ending.fence, Kind.CANCELLED, message)])
+                with _not_blocking("job left as it is", ending):
+                    outcomes.write_all([Ending(ending.job_id, ending.fence, Kind.CANCELLED, message)])
             self._endings.remove(ending)
 
     # --- Claiming -------------------------------------------------------------------------------------------------
 
-    def _feed(self, hands: Mapping[str, Hand]) -> list[tuple[str, Given]]:
+    def _feed(self, hands: Mapping[str, Hand], closed: Sequence[Hand]) -> list[tuple[str, Given]]:
         """Claim for each queue in turn, as long as there is room."""
         if not hands:
             return []
         self._promote()
         planned = {key: each.copy() for key, each in hands.items()}
         fed: list[tuple[str, Given]] = []
+        now = time.monotonic()
         for name in self._queues():
-            fed += self._feed_from(name, planned)
+            if now < self._failed_until.get(name, 0.0):
+                continue
+            try:
+                fed += self._feed_from(name, planned, closed)
+            except _DATABASE_AWAY:
+                raise
+            except Exception:
+                logger.exception("nothing claimed from a queue, going on without it", extra={"queue": name})
+                self._failed_until[name] = now + _FAILED_SECONDS
         return fed
 
     def _queues(self) -> list[str]:
@@ -155,12 +174,12 @@ class Feeder:
         in_turn = names[turn:] + names[:turn]
         return sorted(in_turn, key=lambda name: _PRIORITIES.get(configuration.named(name).priority, 1))
 
-    def _feed_from(self, name: str, hands: dict[str, Hand]) -> list[tuple[str, Given]]:
+    def _feed_from(self, name: str, hands: dict[str, Hand], closed: Sequence[Hand]) -> list[tuple[str, Given]]:
         settings = configuration.named(name)
-        running = sum(each.claim.queue == name for held in hands.values() for each in held.given)
+        running = sum(each.claim.queue == name for held in (*hands.values(), *closed) for each in held.given)
         window = self._pace.window(name)
         parallel = queues.parallel(settings, processors.count())
-        room = hand.room(hands.values(), window=window, parallel=parallel, running=running)
+        room = hand.room(hands.values(), window=window, parallel=parallel, running=running, closed=len(closed))
         if not room:
             return []
         claimed = claims.claim(
@@ -192,18 +211,32 @@ class Feeder:
         return fed
 
     def _promote(self) -> None:
-        now = time.monotonic()
-        if now - self._promoted_at < _PROMOTE_SECONDS and now < self.next_due:
-            return
-        self._promoted_at = now
-        seconds = claims.seconds_to_next_due(self._holder.instance)
-        if seconds is not None and seconds <= 0:
+        """Let in what has come due since `look_ahead`."""
+        if time.monotonic() >= self.next_due:
             claims.promote(self._holder.instance)
+
+    def look_ahead(self) -> None:
+        """Find out when the next job is due that waits for a time. Said after claiming: nothing has to wait for it."""
+        now = time.monotonic()
+        if now - self._looked_ahead_at >= _LOOK_AHEAD_SECONDS or now >= self.next_due:
+            self._looked_ahead_at = now
             seconds = claims.seconds_to_next_due(self._holder.instance)
-        self.next_due = float("inf") if seconds is None else now + seconds
+            self.next_due = float("inf") if seconds is None else now + seconds
 
     def _what_it_takes(self) -> Callable[[str], bool]:
         if time.monotonic() >= self._takes_until:
             self._takes = capabilities.of_this_process(self._holder.instance).takes
             self._takes_until = time.monotonic() + _CAPABILITY_SECONDS
         return self._takes
+
+
+@contextlib.contextmanager
+def _not_blocking(failure: str, about: Claim | Ending) -> Iterator[None]:
+    """Go over what cannot be written: the job is still held then, and known to nobody, until the dispatcher finds it so
+    and tries to give it back."""
+    try:
+        yield
+    except _DATABASE_AWAY:
+        raise
+    except Exception:
+        logger.exception(failure, extra={"job": about.job_id, "fence": about.fence})

@@ -123,12 +123,13 @@ class Hand:
         self.suspects += sign * (given.claim.crash_count > 0)
 
 
-def room(hands: Iterable[Hand], *, window: int, parallel: int, running: int) -> int:
+def room(hands: Iterable[Hand], *, window: int, parallel: int, running: int, closed: int = 0) -> int:
     """Return how many jobs of a queue may be claimed: `running` of them run already, of at most `parallel`.
 
-    A queue that may use every slot fills their hands; one that may not gets each job a slot of its own.
+    A queue that may use every slot fills their hands; one that may not gets each job a slot of its own. `closed` slots
+    take nothing, but may be running jobs of the queue still.
     """
     slots = list(hands)
-    if parallel >= len(slots):
+    if parallel >= len(slots) + closed:
         return sum(hand.room(window) for hand in slots)
     return max(min(parallel - running, sum(not hand for hand in slots)), 0)

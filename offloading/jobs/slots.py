@@ -138,8 +138,10 @@ class Shift:
 
     def _give_back(self) -> None:
         """Tell which jobs were not begun, and forget them."""
-        self._line.send({"recalled": [message["number"] for message in self._waiting]})
+        numbers = [message["number"] for message in self._waiting]
         self._waiting.clear()
+        self._stops.difference_update(numbers)
+        self._line.send({"recalled": numbers})
 
     def _listen_meanwhile(self) -> None:
         with contextlib.suppress(OSError):  # the dispatcher is gone, which the main thread notices

@@ -7,7 +7,7 @@ import time
 import pytest
 from django_q.signing import SignedPackage
 
-from offloading.jobs import configuration, consumers, link, manager, recovery, slots
+from offloading.jobs import configuration, consumers, link, manager, recovery, signals, slots
 from offloading.jobs.broker import DispatcherBroker
 from offloading.jobs.consumers import JobConsumer, JobResult
 from offloading.jobs.dispatcher import Dispatcher
@@ -318,3 +318,114 @@ def test_job_whose_topic_was_switched_off_meanwhile_is_moved_away(stage, local):
 def test_nothing_but_the_dispatcher_fills_django_q2s_queue():
     with pytest.raises(NotImplementedError, match="add_job"):
         DispatcherBroker().enqueue("a task")
+
+
+def test_job_of_a_worker_that_takes_no_more_counts_in_its_queue(stage, monkeypatch):
+    monkeypatch.setattr("offloading.jobs.dispatcher.JOBS_A_WORKER", 1)
+    configuration.put(QueueSettings("narrow", (TOPIC,), max_parallel=1), by="ann")
+    first = stage.slot("1-a")
+    running = stage.add()
+    stage.slot("2-a")
+    waiting = stage.add()
+    assert (state(running)[0], state(waiting)[0]) == (JobState.ACTIVE, JobState.QUEUED)
+    first.end(*first.take())
+    stage.turns()
+    assert (state(running)[0], state(waiting)[0]) == (JobState.SUCCEEDED, JobState.ACTIVE)
+
+
+def test_worker_killed_for_a_job_that_has_just_ended_gives_back_the_next_at_once(stage, settings):
+    settings.OFFLOADING_JOB_STOP_SECONDS = 0
+    with subprocess.Popen(["sleep", "60"]) as process:
+        slot = stage.slot()
+        run_short_ones(stage, slot)
+        slot_of(stage).pid = process.pid
+        first, second = (manager.get_job(job_id) for job_id in manager.add_jobs([JobRequest(TOPIC)] * 2))
+        stage.dispatcher.wake()
+        stage.turns()
+        given, _next = slot.take()
+        stage.turns()
+        manager.stop_job(first.id, by="ann")
+        stage.dispatcher._wake_for_stops()
+        stage.turns()
+        assert process.wait(10) == -signal.SIGKILL
+    slot.end(given)
+    slot.worker.close()
+    stage.turns()
+    assert (state(first), state(second)) == ((JobState.SUCCEEDED, 1, 0), (JobState.QUEUED, 2, 0))
+
+
+def test_job_that_was_asked_to_stop_is_not_put_back_among_the_waiting_ones(stage):
+    slot = stage.slot()
+    run_short_ones(stage, slot)
+    first, second = (manager.get_job(job_id) for job_id in manager.add_jobs([JobRequest(TOPIC)] * 2))
+    stage.dispatcher.wake()
+    stage.turns()
+    given = slot.take()
+    stage.dispatcher._next_stop_look = time.monotonic() + 60
+    manager.stop_job(second.id, by="ann")
+    slot.worker.send({"recalled": [given[1]["number"]]})
+    stage.turns()
+    assert (state(first)[0], state(second)[0]) == (JobState.ACTIVE, JobState.STOPPED)
+
+
+def test_job_that_waits_in_a_slot_and_starts_after_all_is_told_to_stop(stage):
+    slot = stage.slot()
+    run_short_ones(stage, slot)
+    manager.add_jobs([JobRequest(TOPIC)] * 2)
+    stage.dispatcher.wake()
+    stage.turns()
+    given = slot.take()
+    manager.stop_job(given[1]["id"], by="ann")
+    stage.dispatcher._wake_for_stops()
+    stage.turns()
+    assert {"stop": given[1]["number"]} in slot.worker.receive()
+
+
+@pytest.fixture
+def refusing():
+    """Have whoever listens to job news fail for the jobs of one topic."""
+    refused = set()
+
+    def hear(changes, **_):
+        if any((change.topic, change.previous) in refused for change in changes):
+            raise RuntimeError("a listener's mistake")
+
+    signals.jobs_changed.connect(hear, weak=False)
+    yield refused
+    signals.jobs_changed.disconnect(hear)
+
+
+@pytest.mark.parametrize("death", [False, True])
+def test_ending_that_nothing_can_be_written_of_keeps_nobody_from_it(stage, refusing, caplog, death):
+    slots = [stage.slot(f"{number}-a") for number in range(2)]
+    bad, good = stage.add(), stage.add()
+    by_id = {given["id"]: (slot, given) for slot in slots for given in slot.take()}
+    Job.objects.filter(id=bad.id).update(topic="test/dispatcher/bad")
+    refusing.add(("test/dispatcher/bad", JobState.ACTIVE))
+    slot, given = by_id[bad.id.hex]
+    if death:
+        stage.turns()
+        slot.worker.close()
+    else:
+        slot.end(given)
+    stage.turns()
+    slot, given = by_id[good.id.hex]
+    slot.end(given)
+    stage.turns(30)
+    assert (state(bad)[0], state(good)[0]) == (JobState.ACTIVE, JobState.SUCCEEDED)
+    assert len(caplog.records) < 20
+    refusing.clear()
+    stage.dispatcher._next_reconciliation = 0
+    stage.turns()
+    assert state(bad)[0] != JobState.ACTIVE
+
+
+def test_queue_from_which_nothing_can_be_claimed_keeps_nobody_else(stage, refusing, caplog):
+    configuration.put(QueueSettings("a bad one", ("test/bad",)), by="ann")
+    bad = manager.add_job("test/bad")
+    Job.objects.filter(id=bad.id).update(target=identity.sling_id())
+    refusing.add(("test/bad", JobState.QUEUED))
+    with consumers.register_temporarily(type("Bad", (Consumer,), {"topics": ("test/bad",)})):
+        stage.slot()
+        assert [state(stage.add())[0], state(bad)[0]] == [JobState.ACTIVE, JobState.QUEUED]
+    assert len([each for each in caplog.records if each.levelname == "ERROR"]) == 1

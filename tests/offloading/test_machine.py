@@ -163,9 +163,12 @@ class Machine(RuleBasedStateMachine):
     @rule(claim=consumes(taken))
     def put_back(self, claim) -> None:
         known = self.known.get(claim.job_id)
-        claims.unclaim([claim])
+        stopping = claims.unclaim([claim])
         if self.holds(known, claim):
-            known.state, known.fence, known.holder = JobState.QUEUED, known.fence + 1, ""
+            assert stopping == [claim] * known.stopping
+            outcomes.write_all([Ending(each.job_id, each.fence, Kind.RELEASED) for each in stopping])
+            known.state = JobState.STOPPED if known.stopping else JobState.QUEUED
+            known.fence, known.holder = known.fence + 1, ""
 
     @rule(claim=taken, lost=st.booleans())
     def crash(self, claim, lost: bool) -> None:
