@@ -5,7 +5,7 @@ PYTEST := $(BIN)/pytest -q
 # Where the demo listens: the two author instances and the worker.
 DEMO_PORTS ?= 4502 4503 4512
 
-.PHONY: demo run test test-sqlite test-postgresql test-journeys lint format bench lock clean
+.PHONY: demo run test test-sqlite test-postgresql test-journeys lint format bench openapi lock clean
 
 demo: .venv/.runtime
 	@$(BIN)/python manage.py demo --ports $(DEMO_PORTS)
@@ -36,6 +36,10 @@ format: .venv/.dev
 
 bench: .venv/.bench
 	for file in tests/benchmarks/[a-z]*.py; do $(BIN)/python -m $$(echo $${file%.py} | tr / .) || exit 1; done
+
+# Writes the description of the API anew from the code.
+openapi: .venv/.dev
+	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/reference/openapi.yaml
 
 # Writes the lock files anew from pyproject.toml; needs pip-tools in the environment that runs it.
 lock:

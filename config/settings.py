@@ -102,7 +102,10 @@ INSTALLED_APPS = [
     "channels",
     "django_htmx",
     "django_q",
+    "drf_spectacular",
     "heroicons",
+    "rest_framework",
+    "rest_framework.authtoken",
     "template_partials",
     "config",
     "config.live",
@@ -186,6 +189,40 @@ Q_CLUSTER = {
     "catch_up": False,
     "log_level": "WARNING",
     "ALT_CLUSTERS": {},
+}
+
+# The API; what is the same for all its addresses stands here, the rest in offloading/api.
+REST_FRAMEWORK = {
+    # The first one says what a caller without credentials is asked for: 401, not 403.
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.TokenAuthentication",
+        "offloading.api.access.Session",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["offloading.api.access.StaffChanges"],
+    "DEFAULT_PARSER_CLASSES": ["offloading.api.bodies.JsonParser"],
+    "DEFAULT_RENDERER_CLASSES": ["offloading.api.problems.Renderer"],
+    "DEFAULT_SCHEMA_CLASS": "offloading.api.schema.Schema",
+    "EXCEPTION_HANDLER": "offloading.api.problems.handle",
+    "URL_FORMAT_OVERRIDE": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Offloading",
+    "DESCRIPTION": "Jobs, queues, schedules, failures and statistics of an installation. See docs/reference/api.md.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["offloading.api.access.StaffChanges"],
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {
+        "JobState": "offloading.models.JobState",
+        "QueueType": "offloading.models.QueueType",
+        "QueuePriority": "offloading.models.QueueConfiguration.Priority",
+        "PauseKind": "offloading.models.Pause.Kind",
+        "Misfire": "offloading.models.ScheduledJob.Misfire",
+        "QueryType": "offloading.jobs.query.QueryType",
+        "ScheduleType": "offloading.jobs.schedules.Type",
+    },
 }
 
 LANGUAGE_CODE = "en"

@@ -3,6 +3,7 @@
 from django.contrib.auth import views as auth
 from django.urls import include, path
 from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView
 
 from config import views
 
@@ -17,6 +18,8 @@ urlpatterns = [
     path("assets/", include("dam.urls")),
     path("", include("offloading.urls")),
     path("libs/granite/topology/content/view.html", RedirectView.as_view(pattern_name="topology:cluster-list")),
+    path("api/v1/", include("offloading.api.urls")),
+    path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path("theme/", views.set_theme, name="theme"),
     path("patterns/", views.patterns, name="patterns"),
 ]
