@@ -6,19 +6,21 @@ Who hands the job over, and who writes the ending, is the affair of `slots` and 
 
 import json
 import logging
+import math
 import signal
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from types import FrameType
 from typing import TypeVar
 
 from django.db import InterfaceError, OperationalError, connection, connections
 
 from offloading import exceptions
-from offloading.jobs import consumers, outcomes
+from offloading.jobs import consumers, outcomes, running
 from offloading.jobs.claims import Claim
 from offloading.jobs.consumers import Consumer, JobExecutionContext, JobExecutionResult, JobExecutor, JobResult, Waiting
 from offloading.jobs.families import Failure
@@ -32,6 +34,8 @@ DATABASE_ERRORS = (OperationalError, InterfaceError)
 _TRACEBACK_LENGTH = 20_000
 _MESSAGE_LINES = 3
 _LONGEST_PAUSE_SECONDS = 5.0
+# Ten years: beyond some date no database or Python can tell the time.
+_LONGEST_DELAY_SECONDS = 10 * 366 * 86_400.0
 
 Value = TypeVar("Value")
 
@@ -52,10 +56,11 @@ def attempt(claim: Claim, *, time_limit_seconds: float = 0.0, hears_stop: Callab
     return Ending(
         job_id=job.id,
         fence=job.fence,
-        kind=Kind.APPLIED if job.is_applied else kind,
-        message=_storable(message),
-        log=_storable(job.log_text),
-        retry_delay_seconds=job.retry_delay_seconds,
+        # After an exception the fence decides: it may have undone a transaction around the one of `apply`.
+        kind=Kind.APPLIED if job.is_applied and failure is None else kind,
+        message=running.storable(message)[: outcomes.MESSAGE_LENGTH],
+        log=job.log_text,
+        retry_delay_seconds=_delay(job.retry_delay_seconds),
         seconds=time.monotonic() - started,
         failure=failure,
     )
@@ -174,11 +179,13 @@ def _raise_time_limit(_number: int, _frame: FrameType | None) -> None:
     raise TimeLimitExceeded
 
 
-def _storable(text: str) -> str:
-    """Return `text` as both databases can store it."""
-    if text.isascii() and "\0" not in text:
-        return text
-    return text.replace("\0", "�").encode(errors="replace").decode()
+def _delay(seconds: object) -> float | None:
+    """Return the delay that a consumer gave in seconds; None, for that of the job or its queue, if it is no number."""
+    if isinstance(seconds, Decimal | int | float) and math.isfinite(seconds):
+        return min(float(seconds), _LONGEST_DELAY_SECONDS)
+    if seconds is not None:
+        logger.warning("consumer gave no number of seconds as the delay", extra={"delay": repr(seconds)})
+    return None
 
 
 def _insist(act: Callable[[], Value]) -> Value:

@@ -81,7 +81,7 @@ class RunningJob:
 
     def add_to_log(self, text: str) -> None:
         """Add to the log without showing it yet: it goes with the outcome."""
-        self._log.add(text)
+        self._log.add(storable(text))
 
     @contextmanager
     def apply(self) -> Iterator[None]:
@@ -95,7 +95,7 @@ class RunningJob:
             outcomes.succeed(
                 job_id=self.id,
                 fence=self.fence,
-                message=self.message,
+                message=storable(self.message),
                 log=self._log.text,
                 seconds=self.elapsed_seconds,
             )
@@ -151,6 +151,14 @@ class Progress:
         """Say anew when the end is expected, in seconds from now; -1 takes it back."""
         if self._is_announced:
             self._job.write(progress_eta=_eta(eta_seconds))
+
+
+def storable(text: object) -> str:
+    """Return what a consumer said as a text that both databases can store."""
+    said = "" if text is None else str(text)
+    if said.isascii() and "\0" not in said:
+        return said
+    return said.replace("\0", "�").encode(errors="replace").decode()
 
 
 def set_property(job: RunningJob, name: str, value: Any) -> None:

@@ -1,13 +1,18 @@
 """What becomes of a job whose consumer does this or that: the real claim, run and outcome, in this process."""
 
+import json
+import uuid
+from decimal import Decimal
+
 import pytest
 from django.contrib.auth.models import Group
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 
 from offloading.exceptions import StaleFence
-from offloading.jobs import consumers, execution, manager, recovery, testing
+from offloading.jobs import consumers, execution, link, manager, messages, recovery, testing
 from offloading.jobs.claims import Claim
 from offloading.jobs.consumers import JobConsumer, JobResult
+from offloading.jobs.outcomes import Kind
 from offloading.models import AttemptOutcome, Job, JobState
 
 pytestmark = pytest.mark.django_db
@@ -195,3 +200,61 @@ def test_log_is_shown_while_the_job_runs():
 
     run_one(process)
     assert shown == ["one\n"]
+
+
+@pytest.mark.parametrize("way", ["returned", "applied", "logged"])
+def test_text_that_not_every_database_stores_is_no_failure(way):
+    text = "a\0b\ud800c"
+
+    def process(job):
+        if way == "logged":
+            job.log(text)
+        else:
+            job.message = text
+        if way == "applied":
+            with job.apply():
+                pass
+        return JobResult.OK
+
+    job, attempt = run_one(process)
+    assert (job.state, attempt.log if way == "logged" else job.result_message) == (
+        JobState.SUCCEEDED,
+        "a�b?c\n" if way == "logged" else "a�b?c",
+    )
+
+
+@pytest.mark.parametrize("message", ["é" * 3_000_000, 5, None, b"bytes"])
+def test_any_message_of_a_consumer_fits_into_its_ending(message):
+    def process(job):
+        job.log("\U0001f600" * 100_000)
+        job.message = message
+        return JobResult.OK
+
+    with consumers.register_temporarily(
+        type("Any", (JobConsumer,), {"topics": ("t",), "process": lambda _, j: process(j)})
+    ):
+        ending = execution.attempt(Claim(uuid.uuid4(), "t", 1, "", properties="{}"))
+    assert ending.kind == Kind.OK
+    assert len(json.dumps(messages.from_ending(1, ending))) < link._LONGEST_LINE
+
+
+@pytest.mark.parametrize("delay", ["soon", Decimal(5), float("nan"), 3e11])
+def test_delay_that_is_none_leaves_that_of_the_queue(delay):
+    def process(job):
+        job.retry_delay_seconds = delay
+        return JobResult.FAILED
+
+    job, _ = run_one(process, retries=1, retry_delay_seconds=7)
+    assert (job.state, job.not_before is not None) == (JobState.QUEUED, True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_outcome_that_was_undone_with_the_transaction_around_it_is_none(caplog):
+    def process(job):
+        with transaction.atomic():
+            with job.apply():
+                Group.objects.create(name="made by the job")
+            raise ValueError("undoes it all")
+
+    job, attempt = run_one(process)
+    assert (job.state, attempt.outcome, Group.objects.count()) == (JobState.ERROR, AttemptOutcome.ERROR, 0)
