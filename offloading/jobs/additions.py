@@ -31,6 +31,11 @@ logger = logging.getLogger(__name__)
 Times = tuple[Any, ...]
 
 _NAME_LENGTH = 255
+# Bounds within which every time that follows from these numbers is one for database and Python.
+_FARTHEST = 1_000_000
+_LARGEST = 2**31 - 1
+_LONGEST_SECONDS = 10 * 366 * 86_400
+_YEARS = (1900, 9900)
 # PostgreSQL takes 65,535 parameters in a statement, SQLite 32,766.
 _ROWS = 1_000
 _COLUMNS = (
@@ -99,8 +104,11 @@ def addition(request: JobRequest, placer: placement.Placer) -> Addition:
     topic = topics.validate(request.topic)
     _require_text("name", request.name, _NAME_LENGTH)
     _require_text("title", request.title)
-    if request.not_before is not None and timezone.is_naive(request.not_before):
-        raise exceptions.PropertiesInvalid("`not_before` needs a time zone.")
+    _require_instant(request.not_before)
+    _require_number("priority", request.priority, -_FARTHEST, _FARTHEST)
+    _require_number("retries", request.retries, -_FARTHEST, _LARGEST)
+    for name in ("delay_seconds", "retry_delay_seconds", "time_limit_seconds"):
+        _require_number(name, getattr(request, name), -_FARTHEST, _LONGEST_SECONDS)
     sling_id = identity.sling_id()
     return Addition(
         request=request,
@@ -312,6 +320,22 @@ def _due_wakeups(addition: Addition, view: TopologyView) -> list[tuple[str, str]
     # Only a dispatcher looks once more.
     _woken_at.update({call: now for call in due if call[0] == "jobs"})
     return due
+
+
+def _require_number(what: str, number: float | None, least: float, most: float) -> None:
+    """Raise PropertiesInvalid for a number with which a job could be stored, and then not read or never run."""
+    if number is None or (isinstance(number, int | float) and least <= number <= most):
+        return
+    raise exceptions.PropertiesInvalid(f"`{what}` is {number!r}. Give a number from {least:,} to {most:,}.")
+
+
+def _require_instant(instant: datetime | None) -> None:
+    if instant is None:
+        return
+    if timezone.is_naive(instant):
+        raise exceptions.PropertiesInvalid("`not_before` needs a time zone.")
+    if not _YEARS[0] <= instant.year <= _YEARS[1]:
+        raise exceptions.PropertiesInvalid(f"`not_before` is in the year {instant.year}. Give one from {_YEARS}.")
 
 
 def _require_text(what: str, text: str, most: int | None = None) -> None:

@@ -184,7 +184,7 @@ def read_offer(document: Any) -> Offer:
         properties=_properties(job),
         retries=_integer(job, "retries", least=-1, most=_MAX_INTEGER),
         retry_delay_seconds=_seconds(job, "retry_delay_seconds"),
-        priority=_integer(job, "priority", least=-(2**31), most=_MAX_INTEGER),
+        priority=_integer(job, "priority", least=-1_000_000, most=1_000_000),
         origin=Origin(
             sling_id=_sling_id(origin, "sling_id"),
             cluster_id=_text(origin, "cluster_id", 255),

@@ -189,6 +189,7 @@ def test_asynchronous_result_comes_once():
     assert errors == ["The job has its result already."]
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("own", [None, 0.05])
 def test_job_that_takes_too_long_is_ended_and_tried_again(own):
     configured(time_limit_seconds=0.05 if own is None else 0.0, retries=1)
@@ -198,6 +199,7 @@ def test_job_that_takes_too_long_is_ended_and_tried_again(own):
     assert "time.sleep" in attempt.log
 
 
+@pytest.mark.django_db(transaction=True)
 def test_asynchronous_job_has_a_time_limit_too():
     def process(job):
         async_handler(job)

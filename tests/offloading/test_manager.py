@@ -272,3 +272,24 @@ def test_instance_is_not_woken_for_each_of_many_jobs(woken, monkeypatch):
     with transaction.atomic():
         manager.add_job(TOPIC)
     assert [*woken, *sent] == [("jobs", local)] * 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"priority": 2**31 - 1},
+        {"priority": -(2**31)},
+        {"priority": "high"},
+        {"delay_seconds": 3e11},
+        {"delay_seconds": float("nan")},
+        {"retries": 2**31},
+        {"retry_delay_seconds": float("inf")},
+        {"time_limit_seconds": float("nan")},
+        {"not_before": datetime.datetime.max.replace(tzinfo=datetime.UTC)},
+        {"not_before": datetime.datetime.min.replace(tzinfo=datetime.UTC)},
+    ],
+)
+def test_number_with_which_a_job_could_not_be_read_or_run_is_refused(options):
+    with pytest.raises(exceptions.PropertiesInvalid, match=next(iter(options))):
+        manager.add_job("test/numbers", **options)
+    assert list(Job.objects.all()) == []
