@@ -112,7 +112,8 @@ class JobsBulk(Endpoint):
         _require_kept(asked)
         with transaction.atomic():
             added = manager.add_jobs(asked)
-            transaction.set_rollback(len(added) < len(asked))
+            if len(added) < len(asked):
+                transaction.set_rollback(True)
         if len(added) < len(asked):
             raise _names_taken(asked)
         return Response({"count": len(added), "ids": added}, status=201)

@@ -234,7 +234,9 @@ class TopicPauses(Endpoint):
 
 
 class TopicPause(Endpoint):
-    @extend_schema(operation_id="resumeTopic", summary="Resume a topic", request=None, responses=ResumedSerializer)
+    @extend_schema(
+        operation_id="resumeTopic", summary="Resume a topic", request=None, responses={200: ResumedSerializer}
+    )
     def delete(self, request: Request, topic: str) -> Response:
         """End the pause of this topic, named as it was paused: a/b, or a/**. One that is not paused stays as it is."""
         return _resumed(request, Pause.Kind.TOPIC, topic)

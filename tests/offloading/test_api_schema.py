@@ -1,12 +1,9 @@
-from pathlib import Path
-
 import pytest
 import yaml
 from django.core.management import call_command
 
 from offloading.api import urls
-
-DOCUMENT = Path(__file__).resolve().parent.parent.parent / "docs/reference/openapi.yaml"
+from tests.offloading.api import DOCUMENT, document
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +15,7 @@ def generated(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def operations():
-    paths = yaml.safe_load(DOCUMENT.read_text())["paths"]
-    return {each["operationId"]: each for path in paths.values() for each in path.values()}
+    return {each["operationId"]: each for path in document()["paths"].values() for each in path.values()}
 
 
 def test_document_is_what_the_code_says(generated):
