@@ -149,6 +149,9 @@ def insert_one(addition: Addition, view: TopologyView) -> Job | None:
     times = _insert([addition], calls if statements.is_postgresql() else ())
     if not times:
         return None
+    if not connection.in_atomic_block:  # what is not committed has woken nobody yet
+        # Only a dispatcher looks once more.
+        _woken_at.update({call: time.monotonic() for call in calls if call[0] == "jobs"})
     _tell([addition])
     for kind, target in () if statements.is_postgresql() else calls:
         wakeup.notify(kind, target)
@@ -316,10 +319,7 @@ def _due_wakeups(addition: Addition, view: TopologyView) -> list[tuple[str, str]
     if transaction.get_connection().in_atomic_block:
         return calls
     now = time.monotonic()
-    due = [call for call in calls if now - _woken_at.get(call, 0.0) >= wakeup.MOMENT_SECONDS]
-    # Only a dispatcher looks once more.
-    _woken_at.update({call: now for call in due if call[0] == "jobs"})
-    return due
+    return [call for call in calls if now - _woken_at.get(call, 0.0) >= wakeup.MOMENT_SECONDS]
 
 
 def _require_number(what: str, number: float | None, least: float, most: float) -> None:

@@ -263,6 +263,7 @@ def test_instance_is_not_woken_for_each_of_many_jobs(woken, monkeypatch):
     local = establish(topics=TOPIC)
     sent = []
     monkeypatch.setattr(additions, "_woken_at", {})
+    monkeypatch.setattr(wakeup, "MOMENT_SECONDS", 60)  # however busy the machine is
     monkeypatch.setattr(
         additions, "_insert", lambda each, calls=(), insert=additions._insert: sent.extend(calls) or insert(each, calls)
     )
@@ -272,6 +273,17 @@ def test_instance_is_not_woken_for_each_of_many_jobs(woken, monkeypatch):
     with transaction.atomic():
         manager.add_job(TOPIC)
     assert [*woken, *sent] == [("jobs", local)] * 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_addition_that_added_nothing_woke_nobody(local, monkeypatch):
+    monkeypatch.setattr(additions, "_woken_at", {})
+    with transaction.atomic():
+        manager.add_job(TOPIC, name="one")
+    assert manager.add_job(TOPIC, name="one") is None
+    assert additions._woken_at == {}
+    manager.add_job(TOPIC)
+    assert list(additions._woken_at) == [("jobs", local)]
 
 
 @pytest.mark.parametrize(
