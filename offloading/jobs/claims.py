@@ -82,10 +82,11 @@ def seconds_to_next_due(target: str) -> float | None:
 
 
 def promote(target: str) -> None:
-    """Let the jobs take their places whose time has come."""
+    """Let the jobs take their places whose time has come; what somebody else is changing just now, the next time."""
+    due = f"state = 'QUEUED' AND not_before <= {statements.now()} AND target = %s"
     statements.run(
         "UPDATE offloading_job SET not_before = NULL "
-        f"WHERE state = 'QUEUED' AND not_before <= {statements.now()} AND target = %s",
+        f"WHERE id IN (SELECT id FROM offloading_job WHERE {due} {statements.skip_locked()})",
         [target],
     )
 
@@ -230,14 +231,23 @@ def _by_id(target: str, ids: Sequence[Any]) -> tuple[str, list[Any]]:
 
 
 def _head(target: str, queue: str, paused: Pauses) -> list[Any]:
-    """Return the next job of an ordered queue, if it may run now, and here.
+    """Return the next job of an ordered queue, if it may run now, and here."""
+    found = _first_of(target, queue, paused)
+    if not found or not statements.is_postgresql():
+        return found
+    # Two instances must not each see a queue in which nothing runs: only who has the lock believes what it sees. Nobody
+    # waits for it: there are other queues, whose locks the others may want, and the next look is soon.
+    key = f"offloading queue {queue}"
+    ((is_mine,),) = statements.run("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+    return _first_of(target, queue, paused) if is_mine else []
 
-    Only the very first that is unfinished may, wherever the others are: one that waits for its retry holds the rest
+
+def _first_of(target: str, queue: str, paused: Pauses) -> list[Any]:
+    """Look at the head of an ordered queue.
+
+    Only the very first that is unfinished may run, wherever the others are: one that waits for its retry holds the rest
     up. One that was added for a later time has not entered the queue before that time.
     """
-    if statements.is_postgresql():
-        # Two instances must not each see a queue in which nothing runs. The statements below see what is committed.
-        statements.run("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"offloading queue {queue}"])
     if statements.run("SELECT 1 FROM offloading_job WHERE state = 'ACTIVE' AND queue = %s LIMIT 1", [queue]):
         return []
     first = statements.run(

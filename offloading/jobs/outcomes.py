@@ -86,11 +86,23 @@ def write_all(endings: Sequence[Ending]) -> None:
     """
     plain = [each for each in endings if each.kind == Kind.OK]
     with transaction.atomic():
-        for each in endings:
-            if each.kind not in (Kind.OK, Kind.APPLIED):
-                _write_or_note(each)
+        odd = [each for each in endings if each.kind not in (Kind.OK, Kind.APPLIED)]
+        for each in _in_order(odd, [*odd, *plain]) if odd else ():
+            _write_or_note(each)
         if plain:
             _succeed_all(plain)
+
+
+def _in_order(odd: list[Ending], together: Sequence[Ending]) -> list[Ending]:
+    """Lock the jobs of endings that are written together, and return the odd ones in the order of their families.
+
+    All who write then lock jobs before families and counts, and those in the same order, and never wait in a circle.
+    """
+    if len(together) < 2:
+        return odd
+    held = Job.objects.select_for_update().filter(id__in=[each.job_id for each in together]).order_by("id")
+    topic_of = dict(held.values_list("id", "topic"))
+    return sorted(odd, key=lambda each: families.fingerprint(topic_of.get(each.job_id, ""), each.failure, each.message))
 
 
 def write(ending: Ending) -> JobState | None:
