@@ -20,6 +20,7 @@ _FORM_BYTES = 1024 * 1024
 # Other instances send documents and blocks of up to this, however small a file has to be here.
 _MACHINE_BYTES = 64 * 1024 * 1024
 _MACHINES = ("/bin/", "/libs/")
+_API = "/api/"
 
 
 class BodyLimit:
@@ -58,6 +59,8 @@ class _Counted:
 
 def _most_bytes(path: str) -> int:
     upload_bytes: int = settings.OFFLOADING_UPLOAD_BYTES
+    if path.startswith(_API):
+        return _MACHINE_BYTES + _FORM_BYTES
     if path.startswith(_MACHINES):
         upload_bytes = max(upload_bytes, _MACHINE_BYTES, settings.OFFLOADING_TRANSPORT_BLOCK_BYTES)
     return upload_bytes + _FORM_BYTES
@@ -75,7 +78,7 @@ def _header(scope: Scope, wanted: bytes) -> str:
 async def _refuse(scope: Scope, send: Send) -> None:
     error = f"That is more than {settings.OFFLOADING_UPLOAD_BYTES:,} bytes, the most that is taken at once here."
     remedy = "Send less, or raise OFFLOADING_UPLOAD_BYTES on this instance."
-    is_json = scope["path"].startswith(_MACHINES) or "json" in _header(scope, b"accept")
+    is_json = scope["path"].startswith((*_MACHINES, _API)) or "json" in _header(scope, b"accept")
     text = json.dumps({"error": error, "remedy": remedy}) if is_json else f"{error} {remedy}\n"
     body = text.encode()
     headers = [
