@@ -206,6 +206,7 @@ class Feeder:
             key = min(fitting, key=lambda each: len(hands[each].given))
             own = claim.time_limit_seconds
             given = Given(next(self._numbers), claim, time_limit_seconds if own is None else own)
+            self._pace.weigh(claim.queue, given.bytes)
             hands[key].take(given, now)
             fed.append((key, given))
         return fed

@@ -5,6 +5,7 @@ they are short it gets some ahead, so that it never waits for the next one, and 
 out long keeps others waiting behind it: those are called back.
 """
 
+import json
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -25,10 +26,14 @@ _WEIGHT = 0.2
 
 
 class Pace:
-    """How long the jobs of each queue take, as a running average in seconds; a long one is believed at once."""
+    """How long the jobs of each queue take, as a running average in seconds; a long one is believed at once.
+
+    And how much room they take on the line to a worker, in bytes.
+    """
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
+        self._bytes: dict[str, float] = {}
 
     def note(self, queue: str, seconds: float) -> None:
         before = self._seconds.get(queue, seconds)
@@ -40,7 +45,12 @@ class Pace:
         seconds = self._seconds.get(queue)
         if seconds is None or seconds > AHEAD_SECONDS / 2:
             return 1
-        return min(MOST_AHEAD, int(AHEAD_SECONDS / max(seconds, 1e-6)))
+        fitting = int(AHEAD_BYTES / self._bytes.get(queue, 1)) + 1
+        return min(MOST_AHEAD, int(AHEAD_SECONDS / max(seconds, 1e-6)), fitting)
+
+    def weigh(self, queue: str, size: int) -> None:
+        before = self._bytes.get(queue, size)
+        self._bytes[queue] = before + _WEIGHT * (size - before)
 
 
 @dataclass
@@ -53,15 +63,21 @@ class Given:
     began_at: float = 0.0
     # Somebody asked it to stop; its worker is killed if it has not by then.
     stops_at: float | None = None
+    # How long its message is, at most.
+    bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bytes = 300 + _length(self.claim.topic) + _length(self.claim.properties or "")
 
     @property
     def ends_at(self) -> float | None:
         """When its time is over, and its worker, which should have noticed, is killed."""
         return self.began_at + self.limit_seconds + LIMIT_GRACE_SECONDS if self.limit_seconds > 0 else None
 
-    @property
-    def bytes(self) -> int:
-        return len(self.claim.properties or "") + 300
+
+def _length(text: str) -> int:
+    """Return how long a text is within a message, which is JSON of ASCII letters alone."""
+    return len(text) + text.count('"') + text.count("\\") if text.isascii() else len(json.dumps(text))
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -429,3 +430,30 @@ def test_queue_from_which_nothing_can_be_claimed_keeps_nobody_else(stage, refusi
         stage.slot()
         assert [state(stage.add())[0], state(bad)[0]] == [JobState.ACTIVE, JobState.QUEUED]
     assert len([each for each in caplog.records if each.levelname == "ERROR"]) == 1
+
+
+def test_worker_that_does_not_read_holds_up_no_dispatcher(stage):
+    slot = stage.slot()
+    run_short_ones(stage, slot)
+    # What counts is how long they are on the line, where quotes are escaped twice and other letters six bytes.
+    manager.add_jobs([JobRequest(TOPIC, {"text": letter * 7_500}) for letter in '語"' for _ in range(20)])
+    rescue = threading.Timer(5, slot.worker.receive)
+    rescue.start()
+    stage.dispatcher.wake()
+    started = time.monotonic()
+    stage.turns()
+    rescue.cancel()
+    assert time.monotonic() - started < 4
+    assert Job.objects.filter(state=JobState.ACTIVE).count() > 1
+
+
+def test_long_jobs_are_not_claimed_only_to_be_put_back(stage):
+    slot = stage.slot()
+    manager.add_jobs([JobRequest(TOPIC, {"text": "x" * 20_000})] * 30)
+    stage.dispatcher.wake()
+    stage.turns()
+    for _ in range(8):
+        for job in slot.take():
+            slot.end(job)
+        stage.turns()
+    assert set(Job.objects.filter(state=JobState.QUEUED).values_list("fence", flat=True)) == {0}
