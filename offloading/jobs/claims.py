@@ -72,6 +72,25 @@ def ready_queues(target: str) -> list[str]:
     return [row[0] for row in rows]
 
 
+def waiting_targets() -> set[str]:
+    """Return for whom something waits that may start now, or could if it was promoted. Costs the same however much."""
+    ready = "state = 'QUEUED' AND not_before IS NULL"
+    delayed = "state = 'QUEUED' AND not_before IS NOT NULL"
+    first = {where: f"SELECT MIN(target) FROM offloading_job WHERE {where} AND target > " for where in (ready, delayed)}
+    found = [
+        f"{name}(target) AS ({first[where]}'' UNION ALL SELECT ({first[where]}{name}.target) FROM {name} "
+        f"WHERE {name}.target IS NOT NULL)"
+        for name, where in (("fresh", ready), ("later", delayed))
+    ]
+    rows = statements.run(
+        f"WITH RECURSIVE {', '.join(found)} SELECT target FROM fresh WHERE target IS NOT NULL "
+        "UNION SELECT target FROM later WHERE (SELECT MIN(not_before) FROM offloading_job "
+        f"WHERE {delayed} AND target = later.target) <= {statements.now()}",
+        [],
+    )
+    return {row[0] for row in rows}
+
+
 def seconds_to_next_due(target: str) -> float | None:
     """Return in how many seconds the next of the jobs that wait for a time is due; None if none waits for one."""
     statement = (
@@ -179,7 +198,13 @@ def unclaim(claims: Iterable[Claim]) -> list[Claim]:
         if not back:
             return stopping
         rows, parameters = statements.table({"uuid": [row[0] for row in back], "bigint": [row[2] - 1 for row in back]})
-        statements.run(f"DELETE FROM offloading_attempt WHERE (job_id, fence) IN ({rows}) AND outcome = ''", parameters)
+        statements.run(
+            # Named by their own ids: SQLite would look for pairs in every attempt there is.
+            f"WITH back(id, fence) AS ({rows}) DELETE FROM offloading_attempt WHERE id IN (SELECT attempt.id FROM back "
+            "CROSS JOIN offloading_attempt attempt WHERE attempt.job_id = back.id AND attempt.fence = back.fence "
+            "AND attempt.outcome = '')",
+            parameters,
+        )
         signals.tell(
             *(
                 JobChange(statements.to_uuid(job_id), topic, JobState.QUEUED, JobState.ACTIVE, queue, origin, target)

@@ -140,6 +140,8 @@ class Dispatcher:
         if not self._feeder.has_news and now >= self._next_reconciliation:
             self._next_reconciliation = now + RECONCILE_SECONDS
             self._outage.attempt(self._reconcile)
+        # What was said during the transaction first: a job that has ended long ago does not take long.
+        self._listen(0)
         self._watch()
         self._listen(min(self._rest(), longest_seconds))
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models import Count
 
 from content import blobs, bundles, paths
 from content import services as content
@@ -31,12 +30,10 @@ class Fenced(Exception):
     """The job is no longer held for this transfer. Says how that was noticed."""
 
 
-def waiting() -> QuerySet[Job]:
-    """Return the query for the jobs that wait for an instance of another cluster."""
-    elsewhere = Job.objects.filter(Q(not_before=None) | Q(not_before__lte=Now()), state=JobState.QUEUED).exclude(
-        target=""
-    )
-    return elsewhere.exclude(target__in=topology.alive().values("sling_id"))
+def has_waiting() -> bool:
+    """Say whether a job may be sent now to an instance of another cluster."""
+    targets = claims.waiting_targets()
+    return bool(targets) and bool(targets - set(topology.alive().values_list("sling_id", flat=True)))
 
 
 def take_jobs(view: snapshot.TopologyView, *, paused: Collection[str] = ()) -> int:

@@ -33,8 +33,8 @@ def waiting(db, instance):
     return Transfer.objects.get()
 
 
-def test_idle_instance_asks_one_question(db, instance, django_assert_num_queries):
-    with django_assert_num_queries(1):
+def test_idle_instance_asks_two_questions(db, instance, django_assert_num_queries):
+    with django_assert_num_queries(2):
         assert agent.waiting_kinds() == set()
 
 
