@@ -25,7 +25,7 @@ BALANCE_SECONDS = 10.0
 PAUSES_SECONDS = 60.0
 # From one placement to the next, however much there is to hurry.
 _BREATH_SECONDS = 0.2
-# What other processes placed by a picture from before the change is looked at that much later.
+# What other processes added or placed by a picture from before a change is looked at that much later.
 _AFTERMATH_SECONDS = 2 * placement.CACHE_SECONDS
 
 
@@ -46,6 +46,8 @@ class Upkeep:
         self._view: TopologyView | None = None
         self._has_changed = threading.Event()
         self._placed_at = 0.0
+        # When everything is looked at once more after a change.
+        self._look_again_at = float("inf")
         self._placement = Duty(self._place)
         self._balance = Duty(self._rebalance)
         self._pauses = Duty(self._expire_pauses)
@@ -114,14 +116,15 @@ class Upkeep:
         return _beat()
 
     def _place(self) -> float:
-        self._placed_at = time.monotonic()
+        now = self._placed_at = time.monotonic()
         view = topology.current_view()
         if not view.is_current:
             return _beat()
         recovery.recover_gone_targets(view)
-        if not self._has_changed.is_set():
+        has_changed = self._has_changed.is_set()
+        if not has_changed and now < self._look_again_at:
             placement.settle_lost(view)
-            return PLACEMENT_SECONDS
+            return min(PLACEMENT_SECONDS, self._look_again_at - now)
         self._has_changed.clear()
         try:
             configuration.settle()
@@ -129,7 +132,8 @@ class Upkeep:
         except Exception:
             self._has_changed.set()
             raise
-        return _AFTERMATH_SECONDS
+        self._look_again_at = now + _AFTERMATH_SECONDS if has_changed else float("inf")
+        return _AFTERMATH_SECONDS if has_changed else PLACEMENT_SECONDS
 
     def _rebalance(self) -> float:
         if self._view is not None:

@@ -92,6 +92,19 @@ def test_what_came_late_is_found_after_the_change(keeper, monkeypatch):
     assert "gone" not in targets()
 
 
+def test_job_that_was_still_added_to_its_former_queue_is_found_after_the_change(keeper, monkeypatch):
+    changed(keeper)
+    keeper.turn()
+    manager.add_job(TOPIC)
+    Job.objects.update(queue="former")
+    keeper.hurry()  # in between, and no reason to forget it
+    later(monkeypatch, 0.3)
+    keeper.turn()
+    later(monkeypatch, 2 * 0.5 + 0.1)
+    keeper.turn()
+    assert Job.objects.get().queue == "<main queue>"
+
+
 def test_unassigned_jobs_are_looked_at_when_one_is_told_of(keeper, monkeypatch):
     misplace(target="")
     keeper.hurry()
