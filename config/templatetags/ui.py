@@ -87,7 +87,7 @@ def clock(when: datetime | None) -> str:
 
 @register.simple_tag
 def countdown(when: datetime | None) -> str:
-    """Write an instant to come as people say it ("in 12 s"), with the full instant as title. times.js keeps it fresh."""
+    """Write an instant to come as people say it ("in 12 s"), the full instant as title. times.js keeps it fresh."""
     if when is None:
         return "–"
     local = timezone.localtime(when)

@@ -1,4 +1,4 @@
-"""The instance screen: each topic of an instance as Enabled, Disabled or Exclusive, what it has to do, and its drain."""
+"""The instance screen: each topic of an instance as Enabled, Disabled or Exclusive, what it has to do, its drain."""
 
 from dataclasses import dataclass
 from urllib.parse import urlencode

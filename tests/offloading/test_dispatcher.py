@@ -8,7 +8,7 @@ import time
 import pytest
 from django_q.signing import SignedPackage
 
-from offloading.jobs import configuration, consumers, link, manager, recovery, signals, slots
+from offloading.jobs import configuration, consumers, hand, link, manager, recovery, signals, slots
 from offloading.jobs.broker import DispatcherBroker
 from offloading.jobs.consumers import JobConsumer, JobResult
 from offloading.jobs.dispatcher import Dispatcher
@@ -447,7 +447,8 @@ def test_worker_that_does_not_read_holds_up_no_dispatcher(stage):
     assert Job.objects.filter(state=JobState.ACTIVE).count() > 1
 
 
-def test_long_jobs_are_not_claimed_only_to_be_put_back(stage):
+def test_long_jobs_are_not_claimed_only_to_be_put_back(stage, monkeypatch):
+    monkeypatch.setattr(hand, "STALLED_SECONDS", 1000)  # or a slow machine would have them called back
     slot = stage.slot()
     manager.add_jobs([JobRequest(TOPIC, {"text": "x" * 20_000})] * 30)
     stage.dispatcher.wake()
@@ -457,3 +458,39 @@ def test_long_jobs_are_not_claimed_only_to_be_put_back(stage):
             slot.end(job)
         stage.turns()
     assert set(Job.objects.filter(state=JobState.QUEUED).values_list("fence", flat=True)) == {0}
+
+
+def test_retry_of_a_job_that_failed_at_once_is_not_late(stage):
+    slot = stage.slot()
+    stage.add()
+    for _ in range(3):
+        slot.end(*slot.take(), kind="failed", delay=0.1)
+        started = time.monotonic()
+        while not Job.objects.filter(state=JobState.QUEUED, not_before=None).exists() and not slot_of(stage).hand:
+            stage.dispatcher.turn(0.01)
+            assert time.monotonic() - started < 0.8
+
+
+def test_job_that_killed_a_worker_gets_its_turn_beside_a_flood_of_others(stage):
+    slot = stage.slot()
+    run_short_ones(stage, slot)
+    configuration.put(QueueSettings("other", ("test/other",)), by="ann")
+    with consumers.register_temporarily(type("Other", (Consumer,), {"topics": ("test/other",)})):
+        manager.add_jobs([JobRequest(TOPIC)] * 5_000)
+        suspect = manager.add_job("test/other")
+        Job.objects.filter(id=suspect.id).update(crash_count=1)
+        stage.dispatcher.wake()
+        stage.turns()
+        hand = slot.take()
+        until = time.monotonic() + 10
+        while state(suspect)[0] == JobState.QUEUED and time.monotonic() < until and hand:
+            while len(hand) > 1:  # never with nothing in hand, if there is more
+                slot.end(hand.pop(0))
+            stage.turns(2)
+            if len(slot_of(stage).hand.given) > 1:
+                hand += slot.take()
+            else:
+                slot.end(hand.pop())
+                stage.turns(2)
+                hand += slot.take()
+        assert state(suspect)[0] == JobState.ACTIVE
