@@ -222,7 +222,11 @@ class Feeder:
         if now - self._looked_ahead_at >= _LOOK_AHEAD_SECONDS or now >= self.next_due:
             self._looked_ahead_at = now
             seconds = claims.seconds_to_next_due(self._holder.instance)
-            self.next_due = float("inf") if seconds is None else now + seconds
+            # What is due and cannot be let in, having no slot or being locked, is tried again, but not incessantly.
+            self.next_due = float("inf") if seconds is None else now + max(seconds, _LOOK_AHEAD_SECONDS / 5)
+        else:
+            # What has just been written may be due sooner than all that was known then.
+            self.next_due = min(self.next_due, self._looked_ahead_at + _LOOK_AHEAD_SECONDS)
 
     def _what_it_takes(self) -> Callable[[str], bool]:
         if time.monotonic() >= self._takes_until:
