@@ -62,8 +62,13 @@ class Tail:
                 await asyncio.sleep(AFTER_ERROR_SECONDS)
                 continue
             hints += echo.after(hints, time.monotonic())
-            if hints:
-                await get_channel_layer().group_send(GROUP, message(hints))
+            try:
+                if hints:
+                    await get_channel_layer().group_send(GROUP, message(hints))
+            except Exception:
+                # Whatever it is, a server away or a bug: nobody would start this task anew.
+                logger.warning("browsers not reached", exc_info=True)
+                await asyncio.sleep(AFTER_ERROR_SECONDS)
 
 
 class Look:

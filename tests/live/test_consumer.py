@@ -6,10 +6,11 @@ import threading
 import pytest
 from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
+from channels.layers import InMemoryChannelLayer, channel_layers
 from django.db import connection
 
 from config.asgi import application
-from config.live import outbox
+from config.live import outbox, tail
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ORIGIN = b"http://localhost"
@@ -83,3 +84,34 @@ def leave_two_hints():
     thread = threading.Thread(target=leave)
     thread.start()
     thread.join()
+
+
+class Faltering(InMemoryChannelLayer):
+    """A channel layer whose server is away for the first message."""
+
+    is_away = True
+
+    async def group_send(self, group, message):
+        if self.is_away:
+            self.is_away = False
+            raise ConnectionError("no server")
+        await super().group_send(group, message)
+
+
+def test_hints_arrive_again_when_the_channel_layer_is_back(reader_client, settings, monkeypatch, caplog):
+    monkeypatch.setattr(tail, "AFTER_ERROR_SECONDS", 0.1)
+    layer = Faltering()
+    monkeypatch.setattr(channel_layers, "backends", {"default": layer})
+
+    async def listen():
+        browser = Browser(reader_client)
+        assert await browser.connect()
+        await asyncio.to_thread(leave_two_hints)
+        while layer.is_away:
+            await asyncio.sleep(0.05)
+        await asyncio.to_thread(leave_two_hints)
+        heard = await browser.hear()
+        await browser.close()
+        return heard
+
+    assert "jobs" in async_to_sync(listen)()
