@@ -236,7 +236,7 @@ def full_table(result: Result) -> str:
 
 FULL_NOTE = """1,000,000 finished jobs with an attempt each, and 100,000 waiting ones. Half of these are not due,
 and the queue of the others is paused: new jobs are worked off beside them (median of 3). Then all
-are plain queued jobs, and it is counted how many of them are worked off in 10 seconds. The idle
+are plain queued jobs, and it is counted how many of them are worked off in 5 seconds. The idle
 engine is the supervisor, the agent with its threads (heartbeat, topology, upkeep, transport,
 dispatcher …) and all processes of the worker slots, over 30 seconds; the web process is given by
 itself. The time of a claim is taken inside the agent, around the calls of `offloading.jobs.claims`:
