@@ -10,12 +10,12 @@ import random
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
 from django.db import transaction
-from django.db.models import DateTimeField, ExpressionWrapper
+from django.db.models import DateTimeField
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
 from offloading import exceptions
@@ -447,7 +447,8 @@ def rank(priority: int) -> Any:
 
 
 def _in_seconds(seconds: float) -> Any:
-    return ExpressionWrapper(Now() + timedelta(seconds=seconds), output_field=DateTimeField())
+    # In the words of those who add jobs: SQLite compares times as texts, and Django would write them with more digits.
+    return RawSQL(statements.shifted("%s"), [seconds], output_field=DateTimeField())
 
 
 def _finish(held: Job, state: JobState, message: str, **changes: Any) -> JobState:

@@ -3,11 +3,11 @@
 from datetime import timedelta
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from offloading.exceptions import StaleFence
-from offloading.jobs import outcomes
+from offloading.jobs import manager, outcomes
 from offloading.jobs.outcomes import Ending, Kind
 from offloading.models import Attempt, AttemptOutcome, JobState
 from tests.offloading.held import hold, row
@@ -147,3 +147,14 @@ def test_log_keeps_its_end_and_says_that_the_beginning_is_gone():
     assert log.text.startswith("… earlier lines were cut\n")
     assert log.text.endswith("line 9999\n")
     assert "short" not in log.text
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="only SQLite keeps times as text")
+def test_times_are_written_in_one_form_so_that_those_of_one_millisecond_sort_by_age(local):
+    claim = hold(local)
+    outcomes.write(Ending(claim.job_id, claim.fence, Kind.FAILED, retry_delay_seconds=0))
+    manager.add_job("test/held", priority=1)
+    manager.retry_job(manager.stop_job(manager.add_job("test/held").id, by="ann").id, by="ann")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT DISTINCT LENGTH(rank_at), LENGTH(queued_at) FROM offloading_job")
+        assert cursor.fetchall() == [(23, 23)]
