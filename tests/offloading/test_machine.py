@@ -76,6 +76,8 @@ class Machine(RuleBasedStateMachine):
         self._atomic = transaction.atomic()
         self._atomic.__enter__()
         Job.objects.all().delete()
+        # The same every time, or what is tried again to be understood would not be the same.
+        placement._turns.clear()
         self.local = topologies.establish("second", topics="m/**")
         self.instances = {self.local: True, "second": True}
         for queue in QUEUES:
@@ -392,7 +394,7 @@ def test_whatever_happens_the_database_shows_the_model(shard, monkeypatch):
             stateful_step_count=STEPS,
             deadline=None,
             database=None,
-            phases=(Phase.generate, Phase.shrink),
+            phases=(Phase.generate,),
             suppress_health_check=list(HealthCheck),
         ),
     )
