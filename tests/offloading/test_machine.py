@@ -7,12 +7,14 @@ at once than a queue allows.
 """
 
 import os
+import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass
 
 import pytest
 from django.db import transaction
+from django.db.models.functions import Now
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -62,6 +64,12 @@ class Known:
     delayed: bool = False
     stopping: bool = False
     holder: str = ""
+    was_delayed: bool = False
+
+    @property
+    def place(self) -> tuple[bool, int]:
+        """Its place in an ordered queue: one that was added for a later time stands there at that time."""
+        return self.was_delayed, self.number
 
 
 class Machine(RuleBasedStateMachine):
@@ -105,7 +113,7 @@ class Machine(RuleBasedStateMachine):
         job = manager.add_job(
             topic, {"n": self.count}, priority=priority, delay_seconds=3600 if delayed else 0, retries=1
         )
-        self.known[job.id] = Known(topic, self.count, retries_left=1, delayed=delayed)
+        self.known[job.id] = Known(topic, self.count, retries_left=1, delayed=delayed, was_delayed=delayed)
         self.count += 1
         return job.id
 
@@ -291,7 +299,13 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: any(known.delayed for known in self.known.values()))
     @rule()
     def time_passes(self) -> None:
-        """What waits for a time is due now."""
+        """What waits for a time is due now. What was added for it enters its queue only now, behind all that are there."""
+        time.sleep(0.002)
+        Job.objects.filter(not_before__isnull=False, fence=0).update(rank_at=Now())
+        time.sleep(0.002)  # no other job gets the same rank
+        for known in self.known.values():
+            if known.delayed and known.fence == 0 and known.state == JobState.QUEUED:
+                known.number, self.count = self.count, self.count + 1
         Job.objects.filter(not_before__isnull=False).update(not_before="2020-01-01T00:00:00Z")
         for sling_id in (*self.instances, ""):
             claims.promote(sling_id)
@@ -332,11 +346,11 @@ class Machine(RuleBasedStateMachine):
         assert claim.fence == known.fence + 1
         if queue == "ordered":
             waiting = [
-                k.number
+                k.place
                 for k in self.known.values()
                 if self.queue_of(k) == "ordered" and k.state in states.UNFINISHED and not (k.delayed and k.fence == 0)
             ]
-            assert known.number == min(waiting)
+            assert known.place == min(waiting)
         known.state, known.fence, known.holder = JobState.ACTIVE, claim.fence, sling_id
 
     def expect_end(self, known: Known, kind: Kind, *, delayed: bool) -> None:
