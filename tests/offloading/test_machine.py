@@ -64,12 +64,6 @@ class Known:
     delayed: bool = False
     stopping: bool = False
     holder: str = ""
-    was_delayed: bool = False
-
-    @property
-    def place(self) -> tuple[bool, int]:
-        """Its place in an ordered queue: one that was added for a later time stands there at that time."""
-        return self.was_delayed, self.number
 
 
 class Machine(RuleBasedStateMachine):
@@ -113,7 +107,7 @@ class Machine(RuleBasedStateMachine):
         job = manager.add_job(
             topic, {"n": self.count}, priority=priority, delay_seconds=3600 if delayed else 0, retries=1
         )
-        self.known[job.id] = Known(topic, self.count, retries_left=1, delayed=delayed, was_delayed=delayed)
+        self.known[job.id] = Known(topic, self.count, retries_left=1, delayed=delayed)
         self.count += 1
         return job.id
 
@@ -146,6 +140,7 @@ class Machine(RuleBasedStateMachine):
         )
         for each in claimed:
             self.check_claim(each, sling_id, queue)
+        self.follow_what_was_sent_away()
         return multiple(*claimed)
 
     claim = rule(
@@ -299,7 +294,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: any(known.delayed for known in self.known.values()))
     @rule()
     def time_passes(self) -> None:
-        """What waits for a time is due now. What was added for it enters its queue only now, behind all that are there."""
+        """What waits for a time is due now. What was added for it enters its queue now, behind all that are there."""
         time.sleep(0.002)
         Job.objects.filter(not_before__isnull=False, fence=0).update(rank_at=Now())
         time.sleep(0.002)  # no other job gets the same rank
@@ -339,6 +334,15 @@ class Machine(RuleBasedStateMachine):
     def holds(known: Known | None, claim) -> bool:
         return known is not None and known.state == JobState.ACTIVE and known.fence == claim.fence
 
+    def follow_what_was_sent_away(self) -> None:
+        """A claim sends away what the instance no longer takes: such a job waits on, under a fence that has risen."""
+        sent = Job.objects.filter(state=JobState.QUEUED, target="").values_list("id", "fence")
+        for job_id, fence in sent:
+            known = self.known[job_id]
+            if known.state == JobState.QUEUED:
+                assert fence >= known.fence
+                known.fence = fence
+
     def check_claim(self, claim, sling_id: str, queue: str) -> None:
         known = self.known[claim.job_id]
         assert known.state == JobState.QUEUED and not known.delayed
@@ -346,11 +350,11 @@ class Machine(RuleBasedStateMachine):
         assert claim.fence == known.fence + 1
         if queue == "ordered":
             waiting = [
-                k.place
+                k.number
                 for k in self.known.values()
                 if self.queue_of(k) == "ordered" and k.state in states.UNFINISHED and not (k.delayed and k.fence == 0)
             ]
-            assert known.place == min(waiting)
+            assert known.number == min(waiting)
         known.state, known.fence, known.holder = JobState.ACTIVE, claim.fence, sling_id
 
     def expect_end(self, known: Known, kind: Kind, *, delayed: bool) -> None:
