@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from offloading import exceptions
-from offloading.jobs import counting, manager, placement, signals, sql, states
+from offloading.jobs import conditions, counting, manager, placement, signals, states
 from offloading.jobs.filters import DELAYED, UNASSIGNED, Filter
 from offloading.jobs.placement import Placer
 from offloading.jobs.signals import JobChange
@@ -163,11 +163,11 @@ def _jobs(count: int) -> str:
 
 def meant(order: Order, job_id: UUID, given_at: datetime) -> QuerySet[Job]:
     """Return the jobs that an order, given with job `job_id`, still has to look at."""
-    was_finished = Q(finished_at=None) | Q(sql.InstantComparison("finished_at", "<=", given_at))
+    was_finished = Q(finished_at=None) | Q(conditions.InstantComparison("finished_at", "<=", given_at))
     is_order = Q(topic=TOPIC, state__in=states.UNFINISHED)
     return (
         order.filter.matching()
-        .filter(was_finished, sql.InstantComparison("created_at", "<=", given_at), state__in=_SOURCES[order.act])
+        .filter(was_finished, conditions.InstantComparison("created_at", "<=", given_at), state__in=_SOURCES[order.act])
         .exclude(is_order)
         .exclude(pk=job_id)
     )

@@ -15,7 +15,7 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from offloading import exceptions
-from offloading.jobs import ids, searchbox, sql, templates, topics
+from offloading.jobs import conditions, ids, searchbox, templates, topics
 from offloading.jobs.searchbox import DELAYED as DELAYED
 from offloading.jobs.searchbox import STATES as STATES
 from offloading.jobs.searchbox import UNASSIGNED as UNASSIGNED
@@ -76,7 +76,7 @@ class Filter:
         found += [parts.equal(name, value) for name, value in fields if value]
         found += [Q(pk__in=self.ids)] if self.ids else []
         if self.created_before is not None:
-            found.append(Q(sql.InstantComparison("created_at", "<", self.created_before)))
+            found.append(Q(conditions.InstantComparison("created_at", "<", self.created_before)))
         return reduce(and_, found, parts.search(self.search))
 
     def equalities(self) -> Iterator[tuple[str, str]]:
@@ -136,13 +136,15 @@ class _Conditions:
     def equal(self, column: str, *values: str) -> Q:
         is_in_one = Q(finished_at__isnull=False) if column == "family" else Q()
         if self.by_row:
-            return Q(sql.OneOf(column, *values)) & is_in_one
+            return Q(conditions.OneOf(column, *values)) & is_in_one
         return Q(**{f"{column}__in": values}) & is_in_one
 
     def search(self, search: searchbox.Search) -> Q:
         """Return the condition for what stands in the search box."""
         found = [self.states(names) for names in search.states]
-        found += [self.topic(text) if _is_pattern(text) else Q(sql.Contains("topic", text)) for text in search.topics]
+        found += [
+            self.topic(text) if _is_pattern(text) else Q(conditions.Contains("topic", text)) for text in search.topics
+        ]
         found += [self.equal("queue", value) for value in search.queues]
         found += [self.equal("target", value) for value in search.targets]
         found += [self.equal("family", value) for value in search.families]
@@ -163,10 +165,10 @@ class _Conditions:
 
     def topic(self, pattern: str) -> Q:
         if pattern.endswith("/**"):
-            return Q(sql.StartsWith("topic", pattern.removesuffix("**")))
+            return Q(conditions.StartsWith("topic", pattern.removesuffix("**")))
         if pattern.endswith("/*"):
             start = pattern.removesuffix("*")
-            return Q(sql.StartsWith("topic", start)) & ~Q(sql.StartsWith("topic", start, then="/"))
+            return Q(conditions.StartsWith("topic", start)) & ~Q(conditions.StartsWith("topic", start, then="/"))
         return self.equal("topic", pattern)
 
 
@@ -186,14 +188,14 @@ def _is_pattern(text: str) -> bool:
 
 def _word(word: str) -> Q:
     """Look for a word or phrase everywhere, and for the ids that begin with it."""
-    found = reduce(or_, (Q(sql.Contains(column, word)) for column in _SEARCHED))
+    found = reduce(or_, (Q(conditions.Contains(column, word)) for column in _SEARCHED))
     digits = searchbox.id_prefix(word)
     return found | id_begins(digits) if digits else found
 
 
 def _property(wanted: searchbox.Property) -> Q:
     """Compare a property with what was typed, which may have been meant as a text, a number or a boolean."""
-    found = sql.NOTHING
+    found = conditions.NOTHING
     for value in _meanings(wanted):
         # What was typed does not fit the property as this; it may as something else.
         with contextlib.suppress(exceptions.QueryInvalid):

@@ -17,7 +17,7 @@ from django.db.models import Q, QuerySet, TextField, Value
 from django.db.models.functions import Cast
 
 from offloading import exceptions
-from offloading.jobs import sql
+from offloading.jobs import conditions
 from offloading.models import Job
 
 
@@ -64,9 +64,9 @@ def beyond(order: Order, key: Key, *, descending: bool) -> Q:
     operator, lookup = ("<", "pk__lt") if descending else (">", "pk__gt")
     if not order.value:
         return Q(**{lookup: key.job_id})
-    past = Q(sql.KeyComparison(order.value, operator, key.text)) | Q(**{lookup: key.job_id})
+    past = Q(conditions.KeyComparison(order.value, operator, key.text)) | Q(**{lookup: key.job_id})
     # The first part alone says where in the index to begin.
-    return Q(sql.KeyComparison(order.value, f"{operator}=", key.text)) & past
+    return Q(conditions.KeyComparison(order.value, f"{operator}=", key.text)) & past
 
 
 def up_to(order: Order, key: Key, *, descending: bool) -> Q:
@@ -74,8 +74,8 @@ def up_to(order: Order, key: Key, *, descending: bool) -> Q:
     operator, lookup = (">", "pk__gte") if descending else ("<", "pk__lte")
     if not order.value:
         return Q(**{lookup: key.job_id})
-    past = Q(sql.KeyComparison(order.value, operator, key.text)) | Q(**{lookup: key.job_id})
-    return Q(sql.KeyComparison(order.value, f"{operator}=", key.text)) & past
+    past = Q(conditions.KeyComparison(order.value, operator, key.text)) | Q(**{lookup: key.job_id})
+    return Q(conditions.KeyComparison(order.value, f"{operator}=", key.text)) & past
 
 
 def instant_of(order: Order, key: Key) -> datetime:

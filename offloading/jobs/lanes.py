@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from django.db import connection
 from django.db.models import Q, QuerySet
 
-from offloading.jobs import filters, kept, sql, states
+from offloading.jobs import conditions, filters, kept, states
 from offloading.jobs.filters import DELAYED, UNASSIGNED, Filter
 from offloading.jobs.keyset import Order
 from offloading.models import UNFINISHED, Job, JobState
@@ -121,7 +121,7 @@ def unfinished_lanes(wanted: Filter) -> Rows:
     """Return the unfinished jobs of the queues that the filter can mean, queue by queue."""
     queues = _queues(wanted)[:1] or unfinished_queues()
     if len(queues) > _MAX_QUEUE_LANES:
-        return (Job.objects.filter(sql.HasState(*UNFINISHED)),)
+        return (Job.objects.filter(conditions.HasState(*UNFINISHED)),)
     return tuple(of_queue(queue) for queue in queues)
 
 
@@ -148,17 +148,17 @@ def of_family(family: str) -> QuerySet[Job]:
 
 def of_queue(queue: str) -> QuerySet[Job]:
     """Return the unfinished jobs of a queue."""
-    return Job.objects.filter(sql.HasState(*UNFINISHED), queue=queue)
+    return Job.objects.filter(conditions.HasState(*UNFINISHED), queue=queue)
 
 
 def waiting() -> Rows:
     """Return the jobs that are ready, and those that wait for a time."""
-    queued = Job.objects.filter(sql.HasState(JobState.QUEUED))
+    queued = Job.objects.filter(conditions.HasState(JobState.QUEUED))
     return queued.filter(not_before=None), queued.filter(not_before__isnull=False)
 
 
 def running() -> QuerySet[Job]:
-    return Job.objects.filter(sql.HasState(JobState.ACTIVE))
+    return Job.objects.filter(conditions.HasState(JobState.ACTIVE))
 
 
 def _unfinished_of(asked: frozenset[str]) -> Iterator[QuerySet[Job]]:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.db.models import Count, Q
 
-from offloading.jobs import configuration, depths, pauses, queues, sql, statistics
+from offloading.jobs import conditions, configuration, depths, pauses, queues, statistics
 from offloading.jobs.queues import QueueSettings
 from offloading.models import UNFINISHED, Job, JobState, Pause
 
@@ -92,7 +92,7 @@ def one(name: str) -> QueueState | None:
 def topics(queue: str) -> list[TopicState]:
     """Return the topics that have unfinished jobs in a queue."""
     ready, delayed = Q(state=JobState.QUEUED, not_before=None), Q(state=JobState.QUEUED, not_before__isnull=False)
-    rows = Job.objects.filter(sql.HasState(*UNFINISHED), queue=queue).values("topic").order_by("topic")
+    rows = Job.objects.filter(conditions.HasState(*UNFINISHED), queue=queue).values("topic").order_by("topic")
     counted = rows.annotate(
         ready=Count("pk", filter=ready),
         delayed=Count("pk", filter=delayed),
@@ -134,6 +134,6 @@ class _Facts:
 
 def _oldest(queue: str) -> datetime | None:
     """Return since when the first in line has waited: one look at an index, however long the line is."""
-    unfinished = Job.objects.filter(sql.HasState(*UNFINISHED), queue=queue)
+    unfinished = Job.objects.filter(conditions.HasState(*UNFINISHED), queue=queue)
     waiting = unfinished.filter(state=JobState.QUEUED, not_before=None)
     return waiting.order_by("rank_at", "id").values_list("queued_at", flat=True).first()

@@ -11,7 +11,7 @@ from enum import StrEnum
 from django.db.models import Q
 
 from offloading import exceptions
-from offloading.jobs import keyset, lanes, sql, states, templates
+from offloading.jobs import conditions, keyset, lanes, states, templates
 from offloading.jobs.counting import Counts as Counts
 from offloading.jobs.counting import counts as counts
 from offloading.jobs.filters import DELAYED as DELAYED
@@ -105,7 +105,7 @@ def _find(query: Query, start: keyset.Key | None, limit: int) -> list[Job]:
     descending = order is Order.FINISHED
     wanted = templates.condition(query.templates)
     if query.topic is not None:
-        wanted &= Q(sql.OneOf("topic", query.topic))
+        wanted &= Q(conditions.OneOf("topic", query.topic))
     if start is not None:
         wanted &= keyset.beyond(order, start, descending=descending)
     found: list[Job] = []
@@ -121,9 +121,9 @@ def _parts(query: Query) -> lanes.Rows:
     """Return the jobs that can be meant, each part written as an index is."""
     names = _FINISHED.get(query.type) or _UNFINISHED[query.type]
     if query.topic is not None and lanes.are_few((Job.objects.filter(topic=query.topic),)):
-        return (Job.objects.filter(sql.OneOf("state", *names), topic=query.topic),)
+        return (Job.objects.filter(conditions.OneOf("state", *names), topic=query.topic),)
     if query.type in _FINISHED:
         return tuple(lanes.of_state(state) for state in sorted(names))
     if query.type is QueryType.ACTIVE:
         return (lanes.running(),)
-    return (Job.objects.filter(sql.HasState(*UNFINISHED), sql.OneOf("state", *names)),)
+    return (Job.objects.filter(conditions.HasState(*UNFINISHED), conditions.OneOf("state", *names)),)

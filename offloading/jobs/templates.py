@@ -20,7 +20,7 @@ from operator import or_
 from django.db.models import Q
 
 from offloading import exceptions
-from offloading.jobs import ids, properties, sql, states
+from offloading.jobs import conditions, ids, properties, states
 
 Templates = Iterable[Mapping[str, object]]
 _MAX_INTEGER = 2**63
@@ -85,7 +85,7 @@ def _all_of(template: Mapping[str, object]) -> Q:
 def _comparison(key: object, value: object) -> Q:
     if not isinstance(key, str):
         raise exceptions.QueryInvalid(f"The key {key!r} of a template must be the name of a property, as a text.")
-    operator = next((each for each in sql.OPERATORS if key.startswith(each)), "")
+    operator = next((each for each in conditions.OPERATORS if key.startswith(each)), "")
     name = key.removeprefix(operator)
     if not name or "\0" in name:
         raise exceptions.QueryInvalid(f"The key {key!r} of a template names no property: write one, as in '>size'.")
@@ -104,37 +104,41 @@ def _own(name: str, operator: str, value: object) -> Q:
     if isinstance(value, bool):
         if operator != "=":
             raise exceptions.QueryInvalid(f"{name!r} is compared with {value}: use '=', as there is no order of these.")
-        return Q(sql.PropertyComparison(name, operator, value))
+        return Q(conditions.PropertyComparison(name, operator, value))
     if isinstance(value, str):
         text = _Text.of(name, operator, value)
-        return Q(sql.PropertyComparison(name, text.operator, text.value)) if text else sql.NOTHING
-    return Q(sql.PropertyComparison(name, operator, _number(name, value)))
+        return Q(conditions.PropertyComparison(name, text.operator, text.value)) if text else conditions.NOTHING
+    return Q(conditions.PropertyComparison(name, operator, _number(name, value)))
 
 
 def _managed(name: str, operator: str, value: object) -> Q:
     managed = MANAGED[name]
     if managed.kind is Kind.INSTANT:
-        return Q(sql.InstantComparison(managed.column, operator, instant(name, value)))
+        return Q(conditions.InstantComparison(managed.column, operator, instant(name, value)))
     if managed.kind is Kind.NUMBER:
         number = _number(name, value)
-        return Q(sql.NumberComparison(managed.column, operator, number / managed.unit if managed.unit != 1 else number))
+        return Q(
+            conditions.NumberComparison(
+                managed.column, operator, number / managed.unit if managed.unit != 1 else number
+            )
+        )
     if not isinstance(value, str):
         raise exceptions.QueryInvalid(f"{name!r} is a text, but it is compared with {value!r}: give a text.")
     if managed.kind is Kind.ID:
         return _id(name, operator, value)
     text = _Text.of(name, operator, value)
     if text is None:
-        return sql.NOTHING
+        return conditions.NOTHING
     # What is empty, or has not happened yet, is a property that the job does not have.
     is_there = Q(state__in=states.FINAL) if managed.column == "state" else ~Q(**{managed.column: ""})
-    return is_there & Q(sql.TextComparison(managed.column, text.operator, text.value))
+    return is_there & Q(conditions.TextComparison(managed.column, text.operator, text.value))
 
 
 def _id(name: str, operator: str, value: str) -> Q:
     job_id = ids.parse(value)
     if job_id is None:
         if operator == "=":
-            return sql.NOTHING
+            return conditions.NOTHING
         raise exceptions.QueryInvalid(f"{name!r} is compared with {value!r}: give the whole id of a job.")
     lookup = {"=": "exact", "<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}[operator]
     return Q(**{f"id__{lookup}": job_id})
