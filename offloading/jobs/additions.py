@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from offloading import exceptions
-from offloading.jobs import configuration, ids, outcomes, placement, signals, statements, topics
+from offloading.jobs import configuration, ids, placement, signals, statements, topics, transitions
 from offloading.jobs import properties as job_properties
 from offloading.jobs.queues import Queue
 from offloading.jobs.signals import JobChange
@@ -286,7 +286,7 @@ def _times(addition: Addition) -> list[tuple[str, list[Any]]]:
     """
     asked = addition.request
     is_ordered = addition.queue.settings.type == QueueType.ORDERED
-    ahead = 0 if is_ordered else asked.priority * outcomes.AGEING_SECONDS
+    ahead = 0 if is_ordered else asked.priority * transitions.AGEING_SECONDS
     if asked.not_before is not None:
         shown = statements.moment(asked.not_before)
         rank = statements.moment(asked.not_before - timedelta(seconds=ahead))

@@ -364,14 +364,10 @@ def _note(taken: Sequence[_Taken], holder: Holder) -> None:
         f"SELECT id, fence, %s, %s, {statements.now()}, '', '', '' FROM taken",
         [*parameters, holder.instance, holder.label[:255]],
     )
-    sums: dict[tuple[str, str], list[float]] = {}
-    for each in taken:
-        sum_ = sums.setdefault((each.claim.queue, each.claim.topic), [0, 0.0])
-        sum_[0] += 1
-        sum_[1] += max(each.waited_seconds, 0.0)
+    waits = ((each.claim.queue, each.claim.topic, max(each.waited_seconds, 0.0)) for each in taken)
     statistics.count(
-        statistics.Entry(queue, topic, started=int(count), waiting_ms=round(seconds * 1000))
-        for (queue, topic), (count, seconds) in sums.items()
+        statistics.Entry(queue, topic, started=number, waiting_ms=waited)
+        for queue, topic, number, waited in statistics.by_topic(waits)
     )
     signals.tell(
         *(

@@ -20,7 +20,7 @@ from typing import TypeVar
 from django.db import InterfaceError, OperationalError, connection, connections
 
 from offloading import exceptions
-from offloading.jobs import consumers, outcomes, running
+from offloading.jobs import consumers, outcomes, running, transitions
 from offloading.jobs.claims import Claim
 from offloading.jobs.consumers import Consumer, JobExecutionContext, JobExecutionResult, JobExecutor, JobResult, Waiting
 from offloading.jobs.families import Failure
@@ -58,7 +58,7 @@ def attempt(claim: Claim, *, time_limit_seconds: float = 0.0, hears_stop: Callab
         fence=job.fence,
         # After an exception the fence decides: it may have undone a transaction around the one of `apply`.
         kind=Kind.APPLIED if job.is_applied and failure is None else kind,
-        message=running.storable(message)[: outcomes.MESSAGE_LENGTH],
+        message=running.storable(message)[: transitions.MESSAGE_LENGTH],
         log=job.log_text,
         retry_delay_seconds=_delay(job.retry_delay_seconds),
         seconds=time.monotonic() - started,

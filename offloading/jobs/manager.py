@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from offloading import exceptions
-from offloading.jobs import additions, claims, configuration, distribution, ids, outcomes, placement, signals, states
+from offloading.jobs import additions, claims, configuration, distribution, ids, placement, signals, states, transitions
 from offloading.jobs.additions import JobRequest as JobRequest
 from offloading.jobs.signals import JobChange
 from offloading.models import AttemptOutcome, Job, JobState, QueueType, Transfer
@@ -112,10 +112,10 @@ def stop_job(job_id: uuid.UUID | str, by: str) -> Job:
         job = _locked(job_id, states.Event.STOP)
         if job.state == JobState.ACTIVE and not claims.remote_target(job.claimed_by):
             Job.objects.filter(id=job.id).update(stop_requested_by=by[:150])
-            outcomes.tell(job, JobState.ACTIVE)
+            transitions.tell(job, JobState.ACTIVE)
             wakeup.notify("stops", job.target)
         else:
-            outcomes.end(job, JobState.STOPPED, AttemptOutcome.STOPPED, f"Stopped by {by}")
+            transitions.end(job, JobState.STOPPED, AttemptOutcome.STOPPED, f"Stopped by {by}")
     logger.info("job stopped", extra={"job": job.id, "topic": job.topic, "by": by})
     job.refresh_from_db()
     return job
@@ -177,7 +177,7 @@ def _locked(job_id: uuid.UUID | str, event: states.Event) -> Job:
 def _reset(job: Job, target: str) -> None:
     """Make a finished job as if it had just been added, under a higher fence; an ordered one keeps its place."""
     is_ordered = configuration.queue_of(job.topic).settings.type == QueueType.ORDERED
-    place = {} if is_ordered else {"rank_at": outcomes.rank(job.priority)}
+    place = {} if is_ordered else {"rank_at": transitions.rank(job.priority)}
     Job.objects.filter(id=job.id).update(
         state=JobState.QUEUED,
         target=target,
@@ -200,7 +200,7 @@ def _reset(job: Job, target: str) -> None:
 def _end(job_id: uuid.UUID | str, event: states.Event, state: JobState, message: str) -> Job:
     with transaction.atomic():
         job = _locked(job_id, event)
-        outcomes.end(job, state, AttemptOutcome.STOPPED, message)
+        transitions.end(job, state, AttemptOutcome.STOPPED, message)
     logger.info("job ended", extra={"job": job.id, "topic": job.topic, "state": state, "why": message})
     job.refresh_from_db()
     return job

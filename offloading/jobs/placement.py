@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from offloading import capabilities
-from offloading.jobs import balance, configuration, distribution, loads, outcomes, signals, statements
+from offloading.jobs import balance, configuration, distribution, loads, signals, statements, transitions
 from offloading.jobs.distribution import Load
 from offloading.jobs.remembered import Remembered
 from offloading.jobs.signals import JobChange
@@ -221,7 +221,7 @@ def _place_batch(placer: Placer, group: Group) -> int:
 def _return_copy(job_id: uuid.UUID, topic: str) -> int:
     """Send a copy from another installation back to where it came from."""
     message = f"No instance of this cluster takes topic {topic!r} any more: the job goes back to its origin."
-    return int(outcomes.drop_waiting(job_id=job_id, message=message))
+    return int(transitions.drop_waiting(job_id=job_id, message=message))
 
 
 # --- Jobs that wait beside idle instances -------------------------------------------------------------------------

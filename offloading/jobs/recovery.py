@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from offloading import exceptions
-from offloading.jobs import claims, outcomes
+from offloading.jobs import claims, transitions
 from offloading.models import AttemptOutcome, Job, JobState
 from topology.snapshot import TopologyView
 
@@ -78,15 +78,17 @@ def _give_up_remote(job_id: uuid.UUID, fence: int, target: str) -> int:
 
 def _take_back(job_id: uuid.UUID, fence: int, outcome: AttemptOutcome, message: str, *, is_crash: bool) -> None:
     with transaction.atomic():
-        held = outcomes.hold(job_id=job_id, fence=fence)
-        outcomes.close_attempt(held, outcome, message)
+        held = transitions.hold(job_id=job_id, fence=fence)
+        transitions.close_attempt(held, outcome, message)
         crashes = held.crash_count + is_crash
         changes = {"fence": held.fence + 1, "crash_count": crashes}
         if held.stop_requested_by:
-            outcomes.end_stopped(held, message, **changes)
+            transitions.end_stopped(held, message, **changes)
         elif is_crash and crashes >= MAX_CRASHES:
-            outcomes.set_aside(held, f"{message} It was set aside after {crashes} such attempts. {_ADVICE}", **changes)
+            transitions.set_aside(
+                held, f"{message} It was set aside after {crashes} such attempts. {_ADVICE}", **changes
+            )
         else:
-            outcomes.requeue(held, message, **changes)
+            transitions.requeue(held, message, **changes)
     facts = {"job": job_id, "fence": fence, "outcome": outcome.value, "crashes": crashes}
     logger.warning("job taken back", extra=facts)

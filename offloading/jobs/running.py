@@ -16,7 +16,7 @@ from django.db.models import DateTimeField, ExpressionWrapper, Value
 from django.db.models.functions import Now
 
 from offloading import exceptions
-from offloading.jobs import outcomes, properties
+from offloading.jobs import outcomes, properties, transitions
 from offloading.models import Job, JobState
 
 _LOG_SECONDS = 1.0
@@ -105,15 +105,15 @@ class RunningJob:
     def guard(self) -> Iterator[None]:
         """Write something in a transaction that holds only if the job is still this attempt's. Raises StaleFence."""
         with transaction.atomic():
-            outcomes.hold(job_id=self.id, fence=self.fence)
+            transitions.hold(job_id=self.id, fence=self.fence)
             yield
 
     def write(self, **columns: Any) -> None:
         """Change columns of the job while it runs, and tell of it. Raises StaleFence if it is not held any more."""
         with transaction.atomic():
-            held = outcomes.hold(job_id=self.id, fence=self.fence)
+            held = transitions.hold(job_id=self.id, fence=self.fence)
             Job.objects.filter(id=self.id).update(**columns)
-            outcomes.tell(held, JobState.ACTIVE)
+            transitions.tell(held, JobState.ACTIVE)
 
     def _looks_stopped(self) -> bool:
         if time.monotonic() - self._stop_looked_at < _STOP_LOOK_SECONDS:

@@ -1,6 +1,6 @@
 """The life of a job as a table: which event takes it from which state to which. Nothing else may change a state.
 
-Pure. Each row is carried out by one guarded UPDATE in `claims`, `outcomes`, `recovery` or `manager`. The page
+Pure. Each row is carried out by one guarded UPDATE in `claims`, `transitions` or `manager`. The page
 docs/explanation/job-lifecycle.md shows this table, and a test compares the two.
 """
 

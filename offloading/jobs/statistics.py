@@ -60,6 +60,16 @@ class Entry:
     processing_ms: int = 0
 
 
+def by_topic(rows: Iterable[tuple[str, str, float]]) -> list[tuple[str, str, int, int]]:
+    """Return (queue, topic, how many, milliseconds in all) for rows of (queue, topic, seconds): cheap for many rows."""
+    sums: dict[tuple[str, str], list[float]] = {}
+    for queue, topic, seconds in rows:
+        sum_ = sums.setdefault((queue, topic), [0, 0.0])
+        sum_[0] += 1
+        sum_[1] += seconds
+    return [(queue, topic, int(number), round(seconds * 1000)) for (queue, topic), (number, seconds) in sums.items()]
+
+
 def count(entries: Iterable[Entry]) -> None:
     """Add to this minute of this instance, in the caller's transaction.
 

@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from content import blobs, bundles, paths
 from content import services as content
 from offloading import exceptions
-from offloading.jobs import additions, configuration, outcomes, signals, topics
+from offloading.jobs import additions, configuration, signals, topics, transitions
 from offloading.jobs.additions import Addition, JobRequest
 from offloading.jobs.signals import JobChange
 from offloading.models import AttemptOutcome, Job, JobState, Transfer
@@ -200,7 +200,7 @@ def _renew(old: Job, offer: messages.Offer, caller: str) -> None:
         stop_requested_by="",
         family="",
         queued_at=Now(),
-        rank_at=outcomes.rank(offer.priority),
+        rank_at=transitions.rank(offer.priority),
         started_at=None,
         finished_at=None,
     )

@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from content import blobs, bundles, models
 from content import services as content
 from offloading import exceptions
-from offloading.jobs import outcomes
+from offloading.jobs import transitions
 from offloading.models import JobState, Transfer
 from offloading.transport import copies, manifest, messages, payload, signing
 from topology import services as topology
@@ -96,7 +96,7 @@ def _noted(sent: Transfer, result: messages.Result, caller: str) -> Transfer:
 def _settle(sent: Transfer, back: Transfer, result: messages.Result) -> messages.Lacking | Settled:
     """Do all of it, or nothing: the job is locked under its fence from here to the end."""
     with transaction.atomic():
-        outcomes.hold(job_id=sent.job_id, fence=sent.fence)
+        transitions.hold(job_id=sent.job_id, fence=sent.fence)
         if result.state != JobState.SUCCEEDED:
             return _finish(sent, back, result, state=JobState(result.state), message=result.message)
         if reason := _conflict(sent, result):
@@ -126,7 +126,7 @@ def _finish(
     message: str,
     reason: str = "",
 ) -> Settled:
-    outcomes.finish_remote(
+    transitions.finish_remote(
         job_id=sent.job_id,
         fence=sent.fence,
         outcome_state=state,

@@ -14,7 +14,7 @@ from django.db.models import Count
 from content import blobs, bundles, paths
 from content import services as content
 from offloading import exceptions
-from offloading.jobs import claims, configuration, outcomes
+from offloading.jobs import claims, configuration, outcomes, transitions
 from offloading.jobs.queues import Queue
 from offloading.models import Job, JobState, Transfer
 from offloading.transport import client, courier, messages, payload, transfers
@@ -164,7 +164,7 @@ def _give_back(transfer: Transfer, reason: str) -> None:
     try:
         with transaction.atomic():
             transfers.fence(transfer, reason)
-            outcomes.finish_remote(
+            transitions.finish_remote(
                 job_id=transfer.job_id, fence=transfer.fence, outcome_state=JobState.DROPPED, message=reason
             )
     except exceptions.StaleFence as error:

@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from offloading.exceptions import StaleFence
-from offloading.jobs import manager, outcomes
+from offloading.jobs import manager, outcomes, transitions
 from offloading.jobs.outcomes import Ending, Kind
 from offloading.models import Attempt, AttemptOutcome, JobState
 from tests.offloading.held import hold, row
@@ -23,7 +23,7 @@ ENDS = {
     "stop": lambda **key: outcomes.write(Ending(**key, kind=Kind.STOPPED)),
     "error": lambda **key: outcomes.error(**key, message=""),
     "release": lambda **key: outcomes.release(**key, message=""),
-    "finish_remote": lambda **key: outcomes.finish_remote(**key, outcome_state=JobState.SUCCEEDED),
+    "finish_remote": lambda **key: transitions.finish_remote(**key, outcome_state=JobState.SUCCEEDED),
 }
 
 
@@ -75,9 +75,9 @@ def test_released_job_is_counted_neither_as_retry_nor_as_crash(local):
 
 def test_waiting_job_is_dropped_and_a_running_one_is_not(local):
     claim = hold(local)
-    assert not outcomes.drop_waiting(job_id=claim.job_id, message="no")
+    assert not transitions.drop_waiting(job_id=claim.job_id, message="no")
     outcomes.release(job_id=claim.job_id, fence=claim.fence, message="")
-    assert outcomes.drop_waiting(job_id=claim.job_id, message="no")
+    assert transitions.drop_waiting(job_id=claim.job_id, message="no")
     assert row(claim).state == JobState.DROPPED
 
 
@@ -92,7 +92,7 @@ def test_waiting_job_is_dropped_and_a_running_one_is_not(local):
 )
 def test_remote_end_is_written_at_the_origin(local, state, outcome):
     claim = hold("far", run_id="remote:far")
-    outcomes.finish_remote(job_id=claim.job_id, fence=claim.fence, outcome_state=state, message="so it was")
+    transitions.finish_remote(job_id=claim.job_id, fence=claim.fence, outcome_state=state, message="so it was")
     job = row(claim)
     assert (job.state, job.result_message, job.claimed_by) == (state, "so it was", "")
     assert job.attempts.get().outcome == outcome
@@ -104,7 +104,7 @@ def test_attempts_of_the_target_replace_the_way_there_and_lie_below_all_later_on
         {"fence": fence, "instance": "far", "instance_label": "far:4502", "outcome": outcome}
         for fence, outcome in [(2, AttemptOutcome.CRASHED), (3, AttemptOutcome.SUCCEEDED)]
     ]
-    outcomes.finish_remote(
+    transitions.finish_remote(
         job_id=claim.job_id, fence=claim.fence, outcome_state=JobState.SUCCEEDED, message="", attempts=far
     )
     job = row(claim)
@@ -114,7 +114,7 @@ def test_attempts_of_the_target_replace_the_way_there_and_lie_below_all_later_on
 
 def test_copy_that_came_back_unrun_is_placed_again(local):
     claim = hold("far", run_id="remote:far")
-    outcomes.finish_remote(
+    transitions.finish_remote(
         job_id=claim.job_id, fence=claim.fence, outcome_state=JobState.DROPPED, message="switched off"
     )
     job = row(claim)
@@ -125,7 +125,7 @@ def test_copy_that_came_back_unrun_is_placed_again(local):
 def test_remote_end_is_undone_with_the_callers_transaction(local):
     claim = hold("far", run_id="remote:far")
     with pytest.raises(ZeroDivisionError), transaction.atomic():
-        outcomes.finish_remote(job_id=claim.job_id, fence=claim.fence, outcome_state=JobState.SUCCEEDED)
+        transitions.finish_remote(job_id=claim.job_id, fence=claim.fence, outcome_state=JobState.SUCCEEDED)
         raise ZeroDivisionError
     assert row(claim).state == JobState.ACTIVE
 
@@ -133,8 +133,8 @@ def test_remote_end_is_undone_with_the_callers_transaction(local):
 def test_message_is_bounded(local):
     claim = hold(local)
     outcomes.error(job_id=claim.job_id, fence=claim.fence, message="x" * 20_000)
-    assert len(row(claim).result_message) == outcomes.MESSAGE_LENGTH
-    assert len(Attempt.objects.get().message) == outcomes.MESSAGE_LENGTH
+    assert len(row(claim).result_message) == transitions.MESSAGE_LENGTH
+    assert len(Attempt.objects.get().message) == transitions.MESSAGE_LENGTH
 
 
 def test_log_keeps_its_end_and_says_that_the_beginning_is_gone():
