@@ -9,6 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.text import Truncator
 from django.views.decorators.http import require_GET, require_POST
 
 from offloading import exceptions
@@ -139,7 +140,7 @@ def heading(family: FailureFamily) -> str:
     if family.error:
         return family.error.rpartition(".")[2]
     first = family.message.strip().partition("\n")[0]
-    return first[:120] or "Failure without a message"
+    return Truncator(first).chars(120) or "Failure without a message"
 
 
 def said(message: str, family: FailureFamily) -> str:

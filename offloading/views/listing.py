@@ -254,20 +254,21 @@ def _rows(jobs: Sequence[Job], view: TopologyView) -> list[Row]:
         target = view.get(job.target)
         planned = target.label if target else job.target
         where = label if label and job.state != JobState.QUEUED else planned
-        hint = _hint(job, paused) if job.state == JobState.QUEUED else ""
-        found.append(Row(job, where, count, hint, until=job.not_before if job.state == JobState.QUEUED else None))
+        hint, until = _hint(job, paused) if job.state == JobState.QUEUED else ("", None)
+        found.append(Row(job, where, count, hint, until=until))
     return found
 
 
-def _hint(job: Job, paused: pauses.Pauses) -> str:
+def _hint(job: Job, paused: pauses.Pauses) -> tuple[str, datetime | None]:
+    """Say in a few words why a job waits, and until when if it is a time that it waits for."""
     if not job.target:
-        return "No instance takes it: see why"
+        return "No instance takes it: see why", None
     holding = paused.holding(job.queue, job.topic)
     if holding:
-        return f"{holding[0].get_kind_display()} paused by {holding[0].paused_by}"
+        return f"{holding[0].get_kind_display()} paused by {holding[0].paused_by}", None
     if job.not_before:
-        return "Tried again" if job.retry_count else "Starts"
-    return ""
+        return "Tried again" if job.retry_count else "Starts", job.not_before
+    return "", None
 
 
 def _tries(job_ids: Iterable[object]) -> dict[object, tuple[int, str]]:

@@ -233,6 +233,10 @@ def test_reader_may_look_and_no_more(reader_client, name):
 # --- What the pages say -------------------------------------------------------------------------------------------
 
 
+def test_long_message_is_cut_visibly():
+    assert screen.heading(FailureFamily(message="x" * 200)) == "x" * 119 + "…"
+
+
 @pytest.mark.parametrize(
     ("error", "message", "heading", "said"),
     [

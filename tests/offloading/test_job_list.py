@@ -67,6 +67,11 @@ def test_waiting_jobs_hint_at_why(reader_client, local):
         assert page.count(hint) == 1, hint
 
 
+def test_time_stands_only_beside_a_hint_that_speaks_of_it(reader_client, local):
+    add("later", topic="acme/nobody/does", not_before=timezone.now() + timedelta(hours=1))
+    assert "No instance takes it: see why</a>" in text(reader_client)
+
+
 def test_markup_in_a_title_stays_text(reader_client, local):
     manager.add_job("acme/mail/send", title="<script>alert(1)</script>")
     assert "<script>alert(1)" not in reader_client.get(PAGE).content.decode()
