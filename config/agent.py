@@ -14,7 +14,7 @@ from config import housekeeping
 from offloading.jobs import configuration, pauses, recovery, timer, upkeep
 from offloading.jobs.dispatcher import Dispatcher
 from offloading.transport import agent as transport
-from topology import heartbeat, identity, services, wakeup
+from topology import heartbeat, identity, services, sessions, wakeup
 from topology.connectors import client
 from topology.loops import Stop
 from workflow import poller
@@ -44,6 +44,7 @@ def run() -> int:
     drain, stop = threading.Event(), Stop()
     signal.signal(signal.SIGTERM, lambda *_: drain.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor too, which stops things in order
+    sessions.end_idle_transactions()
     configuration.CACHE_SECONDS = pauses.CACHE_SECONDS = _TOLD_SECONDS
     listener = wakeup.Listener()
     try:

@@ -67,8 +67,8 @@ class Outage:
 
     def attempt(self, act: Callable[[], object]) -> bool:
         """Do `act`; return False if the database was unreachable. Other errors are logged, and the loop goes on."""
+        # The connection is not asked first whether it is alive: it is used all the time, and what fails is tried anew.
         try:
-            close_old_connections()
             act()
         except (OperationalError, InterfaceError) as error:
             if not self._is_out:
@@ -79,6 +79,7 @@ class Outage:
             return False
         except Exception:
             logger.exception("loop failed, going on", extra={"loop": self._loop})
+            close_old_connections()
             return True
         if self._is_out:
             logger.info("database is back", extra={"loop": self._loop})

@@ -29,9 +29,10 @@ def crashed(*, job_id: uuid.UUID, fence: int) -> None:
 
 
 def lost(*, job_id: uuid.UUID, fence: int) -> None:
-    """The run that held the job is over. Raises StaleFence if the job moved on in the meantime."""
+    """The run that held the job is over. Raises StaleFence if the job moved on, or somebody is about to change it: what
+    was lost in the midst of a transaction must not keep the others waiting."""
     message = "The instance that ran the job was lost: it stopped, or its heartbeat did not come."
-    _take_back(job_id, fence, AttemptOutcome.LOST, message, is_crash=True)
+    _take_back(job_id, fence, AttemptOutcome.LOST, message, is_crash=True, waits=False)
 
 
 def recover_lost_runs(live_run_ids: Iterable[str]) -> int:
@@ -63,7 +64,7 @@ def _lose(job_id: uuid.UUID, fence: int) -> int:
     try:
         lost(job_id=job_id, fence=fence)
     except exceptions.StaleFence:
-        return 0  # it ended, or somebody else took it back, since it was read
+        return 0  # it ended, or somebody else took it back, since it was read; if not, the next look finds it again
     return 1
 
 
@@ -76,9 +77,11 @@ def _give_up_remote(job_id: uuid.UUID, fence: int, target: str) -> int:
     return 1
 
 
-def _take_back(job_id: uuid.UUID, fence: int, outcome: AttemptOutcome, message: str, *, is_crash: bool) -> None:
+def _take_back(
+    job_id: uuid.UUID, fence: int, outcome: AttemptOutcome, message: str, *, is_crash: bool, waits: bool = True
+) -> None:
     with transaction.atomic():
-        held = transitions.hold(job_id=job_id, fence=fence)
+        held = transitions.hold(job_id=job_id, fence=fence, waits=waits)
         transitions.close_attempt(held, outcome, message)
         crashes = held.crash_count + is_crash
         changes = {"fence": held.fence + 1, "crash_count": crashes}

@@ -28,10 +28,14 @@ AGEING_SECONDS = 60
 _RETURNED_DELAY_SECONDS = 3.0
 
 
-def hold(*, job_id: uuid.UUID, fence: int) -> Job:
-    """Lock a running job until the end of the transaction. Raises StaleFence if it is not held under `fence`."""
+def hold(*, job_id: uuid.UUID, fence: int, waits: bool = True) -> Job:
+    """Lock a running job until the end of the transaction. Raises StaleFence if it is not held under `fence`.
+
+    What somebody else has locked is waited for; unless the caller `waits`, it is stale as well.
+    """
     # SQLite knows no row locks; there the transaction holds the write lock from its first statement on.
-    held = Job.objects.select_for_update().filter(id=job_id, fence=fence, state=JobState.ACTIVE).first()
+    lockable = Job.objects.select_for_update(skip_locked=not waits and statements.is_postgresql())
+    held = lockable.filter(id=job_id, fence=fence, state=JobState.ACTIVE).first()
     if held is None:
         raise exceptions.StaleFence(f"Job {job_id} is no longer held under fence {fence}: its result was not written")
     return held

@@ -74,10 +74,10 @@ class Pair:
 
     def freeze(self, name: str, seconds: float) -> None:
         """Stop all processes of an instance for a while; its workers are the first to go on."""
-        self.note("freeze", name)
         tree = self.tree(name)
-        signal_all(tree, signal.SIGSTOP)
         try:
+            self.stop_between_writes(tree)
+            self.note("freeze", name)
             time.sleep(seconds)
             signal_all(self.of_kind(tree[0], "worker"), signal.SIGCONT)
             time.sleep(HEARTBEAT_SECONDS)
@@ -90,9 +90,21 @@ class Pair:
         if not found:
             return
         worker = found[choice % len(found)]
-        signal_all([worker], signal.SIGSTOP)
-        time.sleep(seconds)
-        signal_all([worker], signal.SIGCONT)
+        try:
+            self.stop_between_writes([worker])
+            time.sleep(seconds)
+        finally:
+            signal_all([worker], signal.SIGCONT)
+
+    def stop_between_writes(self, pids: list[int]) -> None:
+        """Stop processes at a moment when none of them has SQLite's one write lock: nobody could write but they."""
+        for _ in range(20):
+            signal_all(pids, signal.SIGSTOP)
+            if self.world.is_writable(DATA):
+                return
+            signal_all(pids, signal.SIGCONT)
+            time.sleep(0.05)
+        raise AssertionError("the processes were in the midst of a write 20 times")
 
     # --- Jobs -------------------------------------------------------------------------------------------------------
 

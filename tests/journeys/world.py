@@ -163,6 +163,18 @@ class World:
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=20)) as connection:
             return connection.execute(statement, parameters).fetchall()
 
+    def is_writable(self, installation: str, seconds: float = 0.5) -> bool:
+        """Say whether the database's one write lock can be had; PostgreSQL has none."""
+        if installation in self.databases:
+            return True
+        with closing(sqlite3.connect(self.folder / installation / "offloading.sqlite3", timeout=seconds)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            connection.rollback()
+        return True
+
     def blobs(self, installation: str) -> list[Path]:
         return [path for path in (self.folder / installation / "blobs").rglob("*") if path.is_file()]
 

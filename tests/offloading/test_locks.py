@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection, transaction
 
-from offloading.jobs import claims, configuration, manager, outcomes
+from offloading.jobs import claims, configuration, manager, outcomes, recovery
 from offloading.jobs.claims import Holder
 from offloading.jobs.outcomes import Ending, Kind
 from offloading.jobs.queues import QueueSettings
@@ -74,3 +74,13 @@ def test_job_that_somebody_has_locked_keeps_no_other_from_its_turn(pool):
         Job.objects.select_for_update().get(id=first.id)
         pool.submit(claims.promote, "one").result(5)
     assert list(Job.objects.filter(not_before=None)) == [second]
+
+
+def test_job_that_a_frozen_process_has_locked_is_taken_back_later_than_the_others(pool):
+    establish(topics="test/**")
+    locked, free = (held.hold("one", run_id="a run that ended", topic="test/lost") for _ in range(2))
+    with transaction.atomic():
+        Job.objects.select_for_update().get(id=locked.job_id)
+        assert pool.submit(recovery.recover_lost_runs, ["another run"]).result(5) == 1
+    assert held.row(free).state == JobState.QUEUED
+    assert recovery.recover_lost_runs(["another run"]) == 1
