@@ -16,7 +16,7 @@ from offloading.jobs.pauses import Pauses
 from offloading.jobs.queues import Queue
 from offloading.jobs.signals import JobChange
 from offloading.models import Job, JobState, QueueType
-from topology import wakeup
+from topology import identity, wakeup
 
 _REMOTE = "remote:"
 # Larger properties are read by who needs them.
@@ -153,14 +153,13 @@ def claim(
     if limit < 1 or queue.name in paused.queues or queue.settings.type in (QueueType.DROP, QueueType.IGNORE):
         return []
     with transaction.atomic():
-        taken = _take(*_candidates(target, queue, limit, paused), holder.run_id, with_suspects)
-        refused = [each for each in taken if not takes(each.claim.topic)]
+        taken = _take(*_candidates(target, queue, limit, paused), holder, with_suspects)
+        refused = [each for each in taken if not takes(each.topic)]
         if refused:
-            _send_away([each.claim for each in refused])
-            taken = [each for each in taken if takes(each.claim.topic)]
-        if taken:
-            _note(taken, holder)
-    return [each.claim for each in taken]
+            _send_away(refused)
+            taken = [each for each in taken if takes(each.topic)]
+        _tell(taken)
+    return taken
 
 
 def claim_for_transport(
@@ -197,14 +196,7 @@ def unclaim(claims: Iterable[Claim]) -> list[Claim]:
         stopping = _stopping([each for each in held if each.job_id not in ids])
         if not back:
             return stopping
-        rows, parameters = statements.table({"uuid": [row[0] for row in back], "bigint": [row[2] - 1 for row in back]})
-        statements.run(
-            # Named by their own ids: SQLite would look for pairs in every attempt there is.
-            f"WITH back(id, fence) AS ({rows}) DELETE FROM offloading_attempt WHERE id IN (SELECT attempt.id FROM back "
-            "CROSS JOIN offloading_attempt attempt WHERE attempt.job_id = back.id AND attempt.fence = back.fence "
-            "AND attempt.outcome = '')",
-            parameters,
-        )
+        _forget_attempts([row[0] for row in back], [row[2] - 1 for row in back])
         signals.tell(
             *(
                 JobChange(statements.to_uuid(job_id), topic, JobState.QUEUED, JobState.ACTIVE, queue, origin, target)
@@ -224,13 +216,6 @@ def _stopping(held: Sequence[Claim]) -> list[Claim]:
 
 
 # --- How ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    claim: Claim
-    rank_at: Any
-    waited_seconds: float
 
 
 def _candidates(target: str, queue: Queue, limit: int, paused: Pauses) -> tuple[str, list[Any]]:
@@ -325,21 +310,55 @@ def _without_topics(paused: Pauses) -> tuple[str, list[Any]]:
     return text, [*exact, *(part for prefix in deep for part in (len(prefix), prefix))]
 
 
-def _take(candidates: str, parameters: list[Any], run_id: str, with_suspects: bool) -> list[_Taken]:
+def _take(candidates: str, parameters: list[Any], holder: Holder, with_suspects: bool) -> list[Claim]:
+    """Take what the SELECT `candidates` names, write an attempt for each, and count them as started."""
     suspects = "" if with_suspects else " AND crash_count = 0"
     length = "OCTET_LENGTH(properties::text)" if statements.is_postgresql() else "LENGTH(properties)"
-    rows = statements.run(
+    taking = (
         f"WITH due AS MATERIALIZED ({candidates}) UPDATE offloading_job SET state = 'ACTIVE', fence = fence + 1, "
         f"claimed_by = %s, started_at = {statements.now()}, finished_at = NULL, family = '', "
         "progress_steps = NULL, progress_step = 0, progress_eta = NULL "
         f"FROM due WHERE offloading_job.id = due.id AND state = 'QUEUED'{suspects} "
         f"RETURNING offloading_job.id, topic, fence, target, queue, "
         f"CASE WHEN {length} <= {INLINE_BYTES} THEN properties END, origin, retry_count, crash_count, "
-        f"time_limit_seconds, {statements.rank('rank_at')}, {statements.seconds_since('queued_at')}",
-        [*parameters, run_id],
+        f"time_limit_seconds, {statements.rank('rank_at')} AS rank, {statements.seconds_since('queued_at')} AS waited"
     )
-    taken = [_Taken(Claim(statements.to_uuid(row[0]), *row[1:10]), row[10], row[11]) for row in rows]
-    return sorted(taken, key=lambda each: (each.rank_at, each.claim.job_id))
+    take = _take_at_once if statements.is_postgresql() else _take_in_turn
+    rows = take(taking, [*parameters, holder.run_id], holder)
+    by_rank = sorted((row[10], statements.to_uuid(row[0]), row) for row in rows)
+    return [Claim(job_id, *row[1:10]) for _rank, job_id, row in by_rank]
+
+
+_ATTEMPT = "INSERT INTO offloading_attempt (job_id, fence, instance, instance_label, started_at, outcome, message, log)"
+
+
+def _take_at_once(taking: str, parameters: list[Any], holder: Holder) -> list[tuple[Any, ...]]:
+    """Do it in one statement: each way to a PostgreSQL server and back is time that the jobs wait."""
+    return statements.run(
+        f"WITH taken AS ({taking}), "
+        f"attempts AS ({_ATTEMPT} SELECT id, fence, %s, %s, {statements.now()}, '', '', '' FROM taken), "
+        f"tally AS ({statistics.count_started('taken')}) SELECT * FROM taken",
+        [*parameters, holder.instance, holder.label[:255], identity.sling_id()],
+    )
+
+
+def _take_in_turn(taking: str, parameters: list[Any], holder: Holder) -> list[tuple[Any, ...]]:
+    """Do it one after the other: SQLite can write in one way only in a statement."""
+    taken = statements.run(taking, parameters)
+    if not taken:
+        return []
+    rows, places = statements.table({"uuid": [row[0] for row in taken], "bigint": [row[2] for row in taken]})
+    statements.run(
+        f"WITH taken(id, fence) AS ({rows}) {_ATTEMPT} "
+        f"SELECT id, fence, %s, %s, {statements.now()}, '', '', '' FROM taken",
+        [*places, holder.instance, holder.label[:255]],
+    )
+    waits = ((row[4], row[1], max(row[11], 0.0)) for row in taken)
+    statistics.count(
+        statistics.Entry(queue, topic, started=number, waiting_ms=waited)
+        for queue, topic, number, waited in statistics.by_topic(waits)
+    )
+    return taken
 
 
 def _send_away(claims: Sequence[Claim]) -> None:
@@ -350,36 +369,26 @@ def _send_away(claims: Sequence[Claim]) -> None:
         f"WHERE id IN ({places}) AND state = 'ACTIVE'",
         [statements.key(each.job_id) for each in claims],
     )
+    _forget_attempts([statements.key(each.job_id) for each in claims], [each.fence for each in claims])
     wakeup.notify("placement")
 
 
-def _note(taken: Sequence[_Taken], holder: Holder) -> None:
-    """Write an attempt for each claim, and tell of them all at once."""
-    rows, parameters = statements.table(
-        {"uuid": statements.keys(each.claim.job_id for each in taken), "bigint": [each.claim.fence for each in taken]}
-    )
+def _forget_attempts(keys: Sequence[Any], fences: Sequence[int]) -> None:
+    """Remove attempts in which nothing was begun."""
+    rows, parameters = statements.table({"uuid": keys, "bigint": fences})
     statements.run(
-        f"WITH taken(id, fence) AS ({rows}) INSERT INTO offloading_attempt "
-        "(job_id, fence, instance, instance_label, started_at, outcome, message, log) "
-        f"SELECT id, fence, %s, %s, {statements.now()}, '', '', '' FROM taken",
-        [*parameters, holder.instance, holder.label[:255]],
+        # Named by their own ids: SQLite would look for pairs in every attempt there is.
+        f"WITH back(id, fence) AS ({rows}) DELETE FROM offloading_attempt WHERE id IN (SELECT attempt.id FROM back "
+        "CROSS JOIN offloading_attempt attempt WHERE attempt.job_id = back.id AND attempt.fence = back.fence "
+        "AND attempt.outcome = '')",
+        parameters,
     )
-    waits = ((each.claim.queue, each.claim.topic, max(each.waited_seconds, 0.0)) for each in taken)
-    statistics.count(
-        statistics.Entry(queue, topic, started=number, waiting_ms=waited)
-        for queue, topic, number, waited in statistics.by_topic(waits)
-    )
+
+
+def _tell(taken: Sequence[Claim]) -> None:
     signals.tell(
         *(
-            JobChange(
-                each.claim.job_id,
-                each.claim.topic,
-                JobState.ACTIVE,
-                JobState.QUEUED,
-                each.claim.queue,
-                each.claim.origin,
-                each.claim.target,
-            )
+            JobChange(each.job_id, each.topic, JobState.ACTIVE, JobState.QUEUED, each.queue, each.origin, each.target)
             for each in taken
         )
     )

@@ -81,6 +81,18 @@ def count(entries: Iterable[Entry]) -> None:
     _add(rows, minute=_THIS_MINUTE[connection.vendor])
 
 
+def count_started(rows: str) -> str:
+    """Return the INSERT, for a WITH of PostgreSQL, that counts a job as started for each of `rows`.
+
+    They have the columns queue, topic and waited, in seconds; the statement's one parameter is the instance.
+    """
+    return (
+        f"{_INSERT} SELECT {_THIS_MINUTE['postgresql']}, %s, queue, topic, COUNT(*), 0, 0, 0, "
+        f"ROUND(SUM(GREATEST(waited, 0)) * 1000)::bigint, 0 FROM {rows} "
+        f"GROUP BY queue, topic ORDER BY queue, topic {_ON_CONFLICT}"
+    )
+
+
 def _add(rows: Sequence[tuple[Any, ...]], *, minute: str) -> None:
     """Add rows of (instance, queue, topic, counters), in the order of their keys, to the minute of that expression.
 
