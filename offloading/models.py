@@ -89,6 +89,12 @@ class Job(models.Model):
                 name="job_ready_topic",
                 condition=models.Q(state="QUEUED", not_before=None),
             ),
+            # What needs a slot of its own, having killed a worker before.
+            models.Index(
+                fields=["target"],
+                name="job_suspect",
+                condition=models.Q(state="QUEUED", not_before=None, crash_count__gt=0),
+            ),
             # What becomes ready by itself.
             models.Index(
                 fields=["target", "not_before"],

@@ -72,6 +72,11 @@ def ready_queues(target: str) -> list[str]:
     return [row[0] for row in rows]
 
 
+def has_suspects(target: str) -> bool:
+    """Say whether a job waits for `target` whose former attempts killed their worker."""
+    return bool(statements.run(f"SELECT 1 FROM offloading_job WHERE {_READY} AND crash_count > 0 LIMIT 1", [target]))
+
+
 def waiting_targets() -> set[str]:
     """Return for whom something waits that may start now, or could if it was promoted. Costs the same however much."""
     ready = "state = 'QUEUED' AND not_before IS NULL"

@@ -30,6 +30,8 @@ _PRIORITIES: dict[str, int] = {
 _CAPABILITY_SECONDS = 5.0
 # Under load, how often it is looked when the next job is due that waits for a time.
 _LOOK_AHEAD_SECONDS = 0.05
+# While all slots are busy, how often it is looked whether one should be cleared for a job that killed a worker before.
+_SUSPECTS_SECONDS = 1.0
 # For how long a queue from which nothing can be claimed is left alone.
 _FAILED_SECONDS = 5.0
 # In one transaction.
@@ -51,7 +53,9 @@ class Feeder:
         # Queues from which an error kept jobs from being claimed, and until when they are left alone.
         self._failed_until: dict[str, float] = {}
         self._takes: Callable[[str], bool] = claims.takes_everything
-        self._takes_until = self._looked_ahead_at = 0.0
+        self._takes_until = self._looked_ahead_at = self._looked_for_suspects_at = 0.0
+        # The slot that is given nothing until it is empty.
+        self._cleared = ""
         # By time.monotonic(): when the next job that waits for a time is due.
         self.next_due = float("inf")
 
@@ -150,7 +154,9 @@ class Feeder:
         if not hands:
             return []
         self._promote()
-        planned = {key: each.copy() for key, each in hands.items()}
+        self._clear_one(hands)
+        closed = [*closed, *(each for key, each in hands.items() if key == self._cleared)]
+        planned = {key: each.copy() for key, each in hands.items() if key != self._cleared}
         fed: list[tuple[str, Given]] = []
         now = time.monotonic()
         for name in self._queues():
@@ -164,6 +170,17 @@ class Feeder:
                 logger.exception("nothing claimed from a queue, going on without it", extra={"queue": name})
                 self._failed_until[name] = now + _FAILED_SECONDS
         return fed
+
+    def _clear_one(self, hands: Mapping[str, Hand]) -> None:
+        """Let one slot run empty while a job waits that only an empty one may have: in a flood none is by itself."""
+        if self._cleared not in hands or not hands[self._cleared]:
+            self._cleared = ""
+        now = time.monotonic()
+        if not all(hands.values()) or now - self._looked_for_suspects_at < _SUSPECTS_SECONDS:
+            return
+        self._looked_for_suspects_at = now
+        if not self._cleared and claims.has_suspects(self._holder.instance):
+            self._cleared = min(hands, key=lambda key: len(hands[key].given))
 
     def _queues(self) -> list[str]:
         """Return the queues in which something waits: by their priority, and taking turns among equals."""

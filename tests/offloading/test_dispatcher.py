@@ -9,7 +9,7 @@ import time
 import pytest
 from django_q.signing import SignedPackage
 
-from offloading.jobs import configuration, consumers, hand, link, manager, recovery, signals, slots
+from offloading.jobs import configuration, consumers, feeder, hand, link, manager, recovery, signals, slots
 from offloading.jobs.broker import DispatcherBroker
 from offloading.jobs.consumers import JobConsumer, JobResult
 from offloading.jobs.dispatcher import Dispatcher
@@ -195,6 +195,28 @@ def test_death_is_a_crash_of_the_running_job_alone(stage):
     slot.worker.close()
     stage.turns()
     assert (state(first), state(second)) == ((JobState.QUEUED, 2, 1), (JobState.QUEUED, 2, 0))
+
+
+def test_job_that_crashed_before_is_not_kept_waiting_by_a_flood_of_others(stage, monkeypatch):
+    monkeypatch.setattr(feeder, "_SUSPECTS_SECONDS", 0.05)
+    slot = stage.slot()
+    run_short_ones(stage, slot)
+    manager.add_jobs([JobRequest(TOPIC)] * 5)
+    stage.dispatcher.wake()
+    stage.turns()
+    given = slot.take()
+    (suspect,) = manager.add_jobs([JobRequest(TOPIC, priority=5)])
+    Job.objects.filter(id=suspect).update(crash_count=1)
+    deadline = time.monotonic() + 10
+    while Job.objects.get(id=suspect).state == JobState.QUEUED:
+        assert time.monotonic() < deadline
+        manager.add_jobs([JobRequest(TOPIC)] * 3)
+        stage.dispatcher.wake()
+        stage.turns(2)
+        if select.select([slot.worker.connection], [], [], 0)[0]:
+            given += slot.take()
+        if given:
+            slot.end(given.pop(0))
 
 
 def test_all_lines_of_many_slots_may_end_at_once(stage):
