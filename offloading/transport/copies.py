@@ -148,6 +148,7 @@ def _addition(offer: messages.Offer, caller: str) -> Addition:
             priority=offer.priority,
             retries=offer.retries,
             retry_delay_seconds=offer.retry_delay_seconds,
+            time_limit_seconds=offer.time_limit_seconds,
         ),
         job_id=offer.job_id,
         queue=configuration.queue_of(offer.topic),
@@ -172,6 +173,7 @@ def _columns(offer: messages.Offer, caller: str) -> dict[str, Any]:
         "origin_fence": offer.fence,
         "retries": offer.retries,
         "retry_delay_seconds": offer.retry_delay_seconds,
+        "time_limit_seconds": offer.time_limit_seconds,
         "priority": offer.priority,
     }
 

@@ -18,6 +18,7 @@ _MAX_ATTEMPTS = 1000
 _MAX_TEXT = 200_000
 # What the columns of both databases hold. A fence still rises here, with every run, for as long as anybody lives.
 _MAX_INTEGER = 2**31 - 1
+LONGEST_SECONDS = 366 * 86_400
 _MAX_FENCE = 2**62
 
 FINAL_STATES = frozenset({"SUCCEEDED", "STOPPED", "GIVEN_UP", "ERROR", "DROPPED"})
@@ -52,7 +53,10 @@ class Origin:
 
 @dataclass(frozen=True)
 class Offer:
-    """A job that the target shall run, with the manifest of its input payload."""
+    """A job that the target shall run, with the manifest of its input payload.
+
+    `time_limit_seconds` is the job's own; None = what the target's queue says.
+    """
 
     job_id: uuid.UUID
     fence: int
@@ -61,6 +65,7 @@ class Offer:
     properties: dict[str, Any]
     retries: int
     retry_delay_seconds: float
+    time_limit_seconds: float | None
     priority: int
     origin: Origin
     entries: list[manifest.Entry]
@@ -76,6 +81,7 @@ class Offer:
                 "properties": self.properties,
                 "retries": self.retries,
                 "retry_delay_seconds": self.retry_delay_seconds,
+                "time_limit_seconds": self.time_limit_seconds,
                 "priority": self.priority,
             },
             "fence": self.fence,
@@ -184,6 +190,7 @@ def read_offer(document: Any) -> Offer:
         properties=_properties(job),
         retries=_integer(job, "retries", least=-1, most=_MAX_INTEGER),
         retry_delay_seconds=_seconds(job, "retry_delay_seconds"),
+        time_limit_seconds=None if job.get("time_limit_seconds") is None else _seconds(job, "time_limit_seconds"),
         priority=_integer(job, "priority", least=-1_000_000, most=1_000_000),
         origin=Origin(
             sling_id=_sling_id(origin, "sling_id"),
@@ -287,7 +294,7 @@ def _integer(document: Any, name: str, least: int = 0, most: int = 2**63 - 1) ->
 
 def _seconds(document: dict[str, Any], name: str) -> float:
     value = document.get(name)
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 366 * 86_400:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= LONGEST_SECONDS:
         raise MessageInvalid(f"{name} must be a number of seconds, up to a year.")
     return float(value)
 

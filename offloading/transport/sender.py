@@ -123,15 +123,21 @@ def _offer(transfer: Transfer, view: snapshot.TopologyView, moved: messages.Move
         title=job.title,
         properties=job.properties,
         retries=queue_settings.retries if job.retries is None else job.retries,
-        retry_delay_seconds=(
+        retry_delay_seconds=_bounded(
             queue_settings.retry_delay_seconds if job.retry_delay_seconds is None else job.retry_delay_seconds
         ),
+        time_limit_seconds=None if job.time_limit_seconds is None else _bounded(job.time_limit_seconds),
         priority=job.priority,
         origin=messages.Origin(identity.sling_id(), view.local_cluster.id, settings.OFFLOADING_ENDPOINT),
         entries=transfer.manifest["entries"],
         outputs=payload.outputs(job.properties),
         moved=moved,
     )
+
+
+def _bounded(seconds: float) -> float:
+    """Return a time that a receiver takes: it knows none before now, and none after more than a year."""
+    return min(max(seconds, 0.0), messages.LONGEST_SECONDS)
 
 
 def _pack(transfer: Transfer, cluster_id: str) -> bool:

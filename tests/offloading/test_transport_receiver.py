@@ -49,6 +49,7 @@ def offer_of(foreign, *, data=b"", fence=1, job_id=None, **changes):
             "properties": {payload.INPUT: ASSET, "colour": "blue"},
             "retries": 3,
             "retry_delay_seconds": 1.5,
+            "time_limit_seconds": 60,
             "priority": 2,
         },
         "fence": fence,
@@ -74,7 +75,7 @@ def test_offer_without_binaries_is_queued_at_once(client, foreign):
     job = Job.objects.get(id=offer["job"]["id"])
     assert (job.topic, job.title, job.state, job.fence) == (TOPIC, "a.jpg", "QUEUED", 1)
     assert (job.origin, job.origin_fence, job.target) == (foreign.sling_id, 1, identity.sling_id())
-    assert (job.retries, job.retry_delay_seconds, job.priority) == (3, 1.5, 2)
+    assert (job.retries, job.retry_delay_seconds, job.time_limit_seconds, job.priority) == (3, 1.5, 60, 2)
     assert job.properties["colour"] == "blue"
     assert content.get(f"{payload.root(job.id)}{ASSET}/data").properties == {"n": 1}
     arrival = Transfer.objects.get()

@@ -75,6 +75,7 @@ def claim(home):
         properties={payload.OUTPUT: ASSET},
         retries=0,
         retry_delay_seconds=1,
+        time_limit_seconds=None,
         priority=0,
         origin=messages.Origin(home.sling_id, home.cluster_id, home.endpoint),
         entries=[{"path": ASSET, "primary_type": "dam:Asset", "properties": {}, "binaries": {}}],

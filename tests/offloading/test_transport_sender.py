@@ -107,6 +107,15 @@ def test_job_travels_with_its_payload_in_blocks(job, target, asked):
     assert Job.objects.get(id=added.id).state == JobState.ACTIVE
 
 
+@pytest.mark.parametrize(
+    ("own", "sent"), [(None, None), (90.0, 90.0), (-1.0, 0.0), (10 * 366 * 86_400.0, 366 * 86_400)]
+)
+def test_time_limit_of_the_job_travels_along(job, asked, own, sent):
+    Job.objects.filter(id=job().id).update(time_limit_seconds=own)
+    assert move().state == "DONE"
+    assert json.loads(asked[-1][2])["job"]["time_limit_seconds"] == sent
+
+
 def test_small_blobs_travel_together(job, target, asked):
     for name in ("a", "b"):
         digest = blobs.store([name.encode()]).digest

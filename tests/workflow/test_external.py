@@ -396,6 +396,7 @@ def copy(instance):
             properties={offloaded.MODEL: model, offloaded.PAYLOAD: payload, "initiator": "anna"},
             retries=3,
             retry_delay_seconds=2.0,
+            time_limit_seconds=None,
             priority=0,
             origin=messages.Origin(sling_id="far", cluster_id="far-cluster", endpoint="http://far:4502/"),
             entries=bundles.describe(list(shipped)),
