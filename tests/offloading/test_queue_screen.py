@@ -209,6 +209,7 @@ def test_left_over_queue_says_so(reader_client):
 @pytest.mark.parametrize("verb", ["", "edit/", "pause/"])
 def test_unknown_queue_is_not_found(staff_client, verb):
     assert staff_client.get(f"{PAGE}nope/{verb}").status_code == 404
+    assert staff_client.get(f"{PAGE}a%00b/{verb}").status_code == 404
 
 
 def test_queue_as_a_fragment(reader_client):
@@ -316,7 +317,7 @@ def test_queue_that_is_gone_cannot_be_removed(staff_client):
 
 @pytest.mark.parametrize(
     "address",
-    [NEW, f"{MAIN}edit/", f"{MAIN}pause/", "/offloading/topics/pause/"],
+    [NEW, f"{MAIN}edit/", f"{MAIN}pause/", "/offloading/queues/pauses/new/"],
     ids=["new", "edit", "pause", "topic"],
 )
 def test_forms_are_for_staff(reader_client, address):
@@ -325,7 +326,7 @@ def test_forms_are_for_staff(reader_client, address):
     assert not QueueConfiguration.objects.exists() and not Pause.objects.exists()
 
 
-@pytest.mark.parametrize("address", [f"{MAIN}remove/", f"{MAIN}resume/", "/offloading/topics/resume/"])
+@pytest.mark.parametrize("address", [f"{MAIN}remove/", f"{MAIN}resume/", "/offloading/queues/pauses/end/"])
 def test_acts_are_posts_of_staff(staff_client, reader_client, address):
     pause()
     assert staff_client.get(address).status_code == 405
@@ -396,11 +397,11 @@ def test_second_resume_is_harmless(staff_client):
 
 
 def test_staff_pauses_and_resumes_a_topic(staff_client):
-    assert 'value="acme/mail"' in staff_client.get("/offloading/topics/pause/?topic=acme/mail").content.decode()
-    staff_client.post("/offloading/topics/pause/", {"name": "acme/**", "reason": "provider is down"})
+    assert 'value="acme/mail"' in staff_client.get("/offloading/queues/pauses/new/?topic=acme/mail").content.decode()
+    staff_client.post("/offloading/queues/pauses/new/", {"name": "acme/**", "reason": "provider is down"})
     page = text(staff_client)
     assert "Paused topics" in page and "provider is down" in page
-    response = staff_client.post("/offloading/topics/resume/", {"name": "acme/**"}, **HTMX)
+    response = staff_client.post("/offloading/queues/pauses/end/", {"name": "acme/**"}, **HTMX)
     assert not Pause.objects.exists()
     where, fields = undo(response)
     staff_client.post(where, fields)
@@ -408,7 +409,7 @@ def test_staff_pauses_and_resumes_a_topic(staff_client):
 
 
 def test_wrong_topic_is_answered_with_the_form(staff_client):
-    response = staff_client.post("/offloading/topics/pause/", {"name": "a/*"})
+    response = staff_client.post("/offloading/queues/pauses/new/", {"name": "a/*"})
     assert response.status_code == 422 and "a/**" in response.content.decode()
 
 

@@ -122,6 +122,7 @@ def test_page_says_why_one_never_runs_again(reader_client):
 def test_unknown_name_is_not_found(staff_client):
     for place in ("", "times/"):
         assert staff_client.get(f"{PAGE}nonsense/{place}").status_code == 404
+        assert staff_client.get(f"{PAGE}a%00b/{place}").status_code == 404
     for verb in ("suspend", "resume", "run", "remove"):
         assert staff_client.post(f"{PAGE}nonsense/{verb}/").status_code == 404
 
