@@ -131,6 +131,8 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Let the agent drain and leave, then end the cluster, then the web process; at once at a second signal."""
+        if self._cluster.pid:
+            os.kill(self._cluster.pid, signal.SIGTERM)  # the agent's end is that of the slots: none shall be replaced
         is_patient = self._end(self._agent, settings.OFFLOADING_STOP_SECONDS + _AGENT_SECONDS)
         self._end_at_once([self._cluster])
         if is_patient:

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import signal
 import threading
 import time
 import uuid
@@ -17,7 +18,8 @@ from multiprocessing import connection
 from typing import Any, NoReturn
 
 from django import db
-from django_q import cluster, signals
+from django_q import cluster
+from django_q import signals as q2_signals
 from django_q.monitor import monitor
 from django_q.pusher import pusher
 
@@ -45,7 +47,7 @@ class Slot(cluster.Sentinel):  # type: ignore[misc]  # django-q2 has no types
         self.number = number
         broker = DispatcherBroker()
         broker.slot = slot
-        signals.post_spawn.connect(self._worker_started, weak=False)
+        q2_signals.post_spawn.connect(self._worker_started, weak=False)
         super().__init__(_fork.Event(), _fork.Event(), uuid.uuid4(), broker)
 
     def guard(self) -> None:
@@ -154,16 +156,21 @@ class Shift:
 
 
 class Slots:
-    """The parent's picture of its slots: starts each anew when it has ended, after a pause if that happens often."""
+    """The parent's picture of its slots: starts each anew when it has ended, after a pause if that happens often.
+
+    SIGTERM says that the instance is stopping: the slots end with the agent then, and are needed no more.
+    """
 
     def __init__(self, count: int) -> None:
         self._slots: dict[int, multiprocessing.process.BaseProcess] = {}
         self._backoffs = {number: Backoff() for number in range(1, count + 1)}
         self._due = dict.fromkeys(self._backoffs, 0.0)
+        self._is_ending = False
 
     def run(self) -> NoReturn:
         """Keep the slots going until this process is ended; they end with it."""
         db.connections.close_all()
+        signal.signal(signal.SIGTERM, self._end)
         while True:
             self._start_due()
             waits = [due - time.monotonic() for due in self._due.values()]
@@ -171,6 +178,9 @@ class Slots:
                 [slot.sentinel for slot in self._slots.values()], timeout=max(min(waits), 0) if waits else None
             )
             self._collect({int(sentinel) for sentinel in ended if isinstance(sentinel, int)})
+
+    def _end(self, *_: object) -> None:
+        self._is_ending = True
 
     def _start_due(self) -> None:
         for number in [number for number, due in self._due.items() if due <= time.monotonic()]:
@@ -184,6 +194,8 @@ class Slots:
             if slot.sentinel in sentinels:
                 slot.join()
                 del self._slots[number]
+                if self._is_ending:
+                    continue
                 self._due[number] = time.monotonic() + self._backoffs[number].pause()
                 logger.warning("slot ended, starting it anew", extra={"slot": number, "exit": slot.exitcode})
 
@@ -191,6 +203,7 @@ class Slots:
 def _run_slot(number: int) -> None:
     """Be one slot until any of its processes ends. Those that are left end with this one."""
     processes.name(f"slot {number}")
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with contextlib.suppress(KeyboardInterrupt):
         Slot(number, f"{number}-{uuid.uuid4().hex[:8]}")
     os._exit(1)

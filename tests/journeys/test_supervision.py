@@ -125,6 +125,7 @@ def test_stop_lets_the_running_job_end_and_claims_no_more(own_instance):
     assert [own_instance.outcomes(job) for job in running] == [["SUCCEEDED"]] * 2
     assert (own_instance.state(waiting), own_instance.outcomes(waiting)) == ("QUEUED", [])
     assert not own_instance.is_member()
+    assert " WARNING " not in own_instance.log.read_text()
     own_instance.start()
     own_instance.wait_for(waiting)
 
