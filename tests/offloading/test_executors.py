@@ -255,3 +255,19 @@ def test_module_of_another_package_is_loaded_by_its_name():
     with consumers.register_temporarily():
         consumers.load(["tests.offloading.foreign_consumers"])
         assert "foreign/work" in consumers.registered()
+
+
+def test_installed_package_brings_its_consumers_by_an_entry_point(tmp_path, monkeypatch):
+    (tmp_path / "installed_consumers.py").write_text(
+        "from offloading.jobs.consumers import JobConsumer, JobResult, job_consumer\n\n\n"
+        "@job_consumer\nclass Installed(JobConsumer):\n    topics = ('installed/work',)\n\n"
+        "    def process(self, job):\n        return JobResult.OK\n"
+    )
+    told = tmp_path / "installed-1.0.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: installed\nVersion: 1.0\n")
+    (told / "entry_points.txt").write_text("[offloading.consumers]\nall = installed_consumers\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with consumers.register_temporarily():
+        consumers.load([])
+        assert "installed/work" in consumers.registered()
