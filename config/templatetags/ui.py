@@ -39,6 +39,12 @@ def _icon(name: str, size: int) -> str:
 
 
 @register.filter
+def thousands(number: int) -> str:
+    """Write a number so that large ones can be read: 1,234,567."""
+    return f"{number:,}"
+
+
+@register.filter
 def duration(span: timedelta | float | None) -> str:
     """Say how long something took, in the one or two units a person would use: 340 ms, 2.4 s, 3 min 12 s, 2 h 5 min."""
     if span is None:

@@ -54,12 +54,6 @@ def job_state(job: Job) -> dict[str, object]:
 
 
 @register.filter
-def thousands(number: int) -> str:
-    """Write a number so that large ones can be read: 1,234,567."""
-    return f"{number:,}"
-
-
-@register.filter
 def is_long(text: str) -> bool:
     """Say whether a value of a payload gets a box to scroll in, which a keyboard must reach then."""
     return len(text) > 400 or text.count("\n") > 8

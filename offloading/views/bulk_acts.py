@@ -15,6 +15,12 @@ from offloading.models import UNFINISHED, Job
 from offloading.views import story
 from offloading.views.listing import Wanted
 
+# What a person has to say yes to.
+WARNINGS: dict[str, str] = {
+    bulk.Act.STOP.value: "Those that wait end as stopped at once; those that run are asked to end.",
+    bulk.Act.REMOVE.value: "Unfinished ones end as dropped. Finished ones are deleted, with their attempts and logs. "
+    "This cannot be undone.",
+}
 # Of more than these at once, who looks at the list has no use.
 _MOST_SHOWN = 3
 
@@ -44,8 +50,8 @@ class Act:
         return cls(name, Filter(ids=tuple(map(_id, ids))), ids, fields.get("target", ""), seen_at)
 
     @property
-    def needs_a_yes(self) -> bool:
-        return self.name == bulk.Act.REMOVE
+    def warning(self) -> str:
+        return WARNINGS.get(self.name, "")
 
     def begin(self, by: str) -> Job:
         """Add the job that does it. Raises JobError if it cannot be done."""

@@ -42,7 +42,7 @@ def job_bulk(request: HttpRequest) -> HttpResponse:
     status = 200
     try:
         act = bulk_acts.Act.read(request.POST, wanted)
-        if act.needs_a_yes and not is_fragment(request) and "yes" not in request.POST:
+        if act.warning and not is_fragment(request) and "yes" not in request.POST:
             return render(request, "offloading/job_bulk_confirm.html", {"act": act, "wanted": wanted})
         job = act.begin(by=request.user.get_username())
     except exceptions.JobError as error:
@@ -58,7 +58,7 @@ def job_bulk(request: HttpRequest) -> HttpResponse:
 
 def _list(request: HttpRequest, wanted: listing.Wanted, status: int = 200) -> HttpResponse:
     view = topology.current_view()
-    context: dict[str, object] = {"wanted": wanted, "has_rows": True}
+    context: dict[str, object] = {"wanted": wanted, "has_rows": True, "warnings": bulk_acts.WARNINGS}
     try:
         page = listing.page(wanted, view)
         found = listing.counts(wanted)

@@ -85,7 +85,8 @@ function showSelection() {
   const number = everything.checked ? everything.dataset.count : String(count);
   const said = `${number} job${number === "1" ? "" : "s"}`;
   bar.querySelector("[data-selected]").textContent = `${said} selected`;
-  const remove = bar.querySelector("[data-confirm]");
-  remove.dataset.confirmTitle = `Remove ${said}?`;
-  remove.dataset.confirmVerb = `Remove ${said}`;
+  for (const button of bar.querySelectorAll("[data-confirm]")) {
+    button.dataset.confirmVerb = `${button.textContent.trim()} ${said}`;
+    button.dataset.confirmTitle = `${button.dataset.confirmVerb}?`;
+  }
 }

@@ -136,11 +136,14 @@ def test_many_are_retried_from_the_list_with_the_bar(press: Press):
     expect(page.get_by_text("Nothing matches")).to_be_visible(timeout=20 * SECONDS)
     eventually(lambda: press.states() == ["SUCCEEDED"] * len(PAGES), "all are printed", 20)
 
-    # Removing asks first, and says how many.
+    # Stopping and removing ask first, and say how many.
     page.goto("/offloading/jobs/?topic=press/print")
     page.get_by_label("Select the jobs of this page").check()
-    page.locator("#bulk").get_by_role("button", name="Remove").click()
     dialog = page.locator("#confirm")
+    page.locator("#bulk").get_by_role("button", name="Stop").click()
+    expect(dialog).to_contain_text(f"Stop {len(PAGES)} jobs?")
+    dialog.get_by_role("button", name="Cancel").click()
+    page.locator("#bulk").get_by_role("button", name="Remove").click()
     expect(dialog).to_contain_text(f"Remove {len(PAGES)} jobs?")
     dialog.get_by_role("button", name=f"Remove {len(PAGES)} jobs").click()
     eventually(lambda: press.states() == [], "all are removed", 20)

@@ -113,16 +113,18 @@ def test_form_works_without_scripting_and_leads_back_to_the_same_list(staff_clie
     assert "is under way" in staff_client.get(PAGE).content.decode()
 
 
-def test_removal_without_scripting_asks_first(staff_client, local):
-    job = add("failed")
-    address = f"{PAGE}bulk/?state=ERROR"
-    asked = staff_client.post(address, {"act": "remove", "ids": [str(job.pk)]})
+@pytest.mark.parametrize(("act", "before"), [("remove", JobState.ERROR), ("stop", JobState.QUEUED)])
+def test_what_ends_jobs_asks_first_without_scripting_too(staff_client, local, act, before):
+    job = add("a job", before)
+    address = f"{PAGE}bulk/?state={before}"
+    asked = staff_client.post(address, {"act": act, "ids": [str(job.pk)]})
     page = html.unescape(asked.content.decode())
-    assert asked.status_code == 200 and "Remove 1 job?" in page and not Job.objects.filter(topic=bulk.TOPIC).exists()
+    assert asked.status_code == 200 and f"{act.capitalize()} 1 job?" in page
+    assert not Job.objects.filter(topic=bulk.TOPIC).exists()
     fields = dict(re.findall(r'<input type="hidden" name="(act|yes|ids)" value="([^"]*)"', page))
     staff_client.post(address, fields)
     work()
-    assert not Job.objects.filter(pk=job.pk).exists()
+    assert not Job.objects.filter(pk=job.pk, state=before).exists()
 
 
 @pytest.mark.parametrize(
