@@ -146,6 +146,7 @@ def test_every_page_with_a_parameter_is_looked_at(sights, staff_client):
 
 MADE_UP = {
     "StringConverter": "x",
+    "NameConverter": "x",
     "UUIDConverter": uuid.UUID(int=7),
     "IntConverter": 7,
     "SlugConverter": "x",
