@@ -35,10 +35,12 @@ class Heart:
         """Do what is due: the heartbeat at its time, everything else each time."""
         if self.rest_seconds() <= 0 and self._stay_in():
             self._next_beat = time.monotonic() + settings.OFFLOADING_HEARTBEAT_SECONDS
+        established = None
         if not self._is_refused:
             services.publish_properties(identity.runtime_id())
-            self._return_if_dropped(services.establish_view())
-        self._tell()
+            established = services.establish_view()
+            self._return_if_dropped(established)
+        self._tell(established)
         if time.monotonic() >= self._next_prune:
             services.prune()
             self._next_prune = time.monotonic() + PRUNE_SECONDS
@@ -75,9 +77,9 @@ class Heart:
             return
         self._stay = own
 
-    def _tell(self) -> None:
+    def _tell(self, established: View | None) -> None:
         """Tell listeners what came of the view that now holds."""
-        view = services.current_view()
+        view = services.current_view(established)
         for event in self._state.advance(view):
             self.delivery.deliver(event)
         if view.is_current:

@@ -178,10 +178,11 @@ def prune() -> None:
     Refusal.objects.filter(last_at__lt=Now() - REFUSALS_KEPT).delete()
 
 
-def current_view() -> snapshot.TopologyView:
+def current_view(latest: View | None = None) -> snapshot.TopologyView:
     """Return the topology as it is now, seen from this instance; never fails for want of a view.
 
     It is not current while the established view and the living do not agree, or this instance is not among them.
+    `latest` is the established view, from a caller who has just looked for it.
     """
     local = Instance(
         sling_id=identity.sling_id(), join_number=0, properties=properties.standard(identity.sling_id()), home=""
@@ -195,7 +196,7 @@ def current_view() -> snapshot.TopologyView:
         local=rows.get(local.sling_id, local),
         rows=rows,
         living=living,
-        view=latest_view(),
+        view=latest or latest_view(),
         announced=registry.registered(),
     )
 

@@ -32,7 +32,7 @@ class Fenced(Exception):
 
 def has_waiting() -> bool:
     """Say whether a job may be sent now to an instance of another cluster."""
-    targets = claims.waiting_targets()
+    targets = claims.waiting_targets() - {identity.sling_id()}
     return bool(targets) and bool(targets - set(topology.alive().values_list("sling_id", flat=True)))
 
 
