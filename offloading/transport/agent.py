@@ -12,10 +12,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from django.db.models import CharField, Value
 
+from offloading.jobs import statements
 from offloading.models import Transfer
 from offloading.transport import agents, client, courier, gate, messages, returns, sender, switches, transfers
 from topology import loops, snapshot
@@ -141,10 +143,16 @@ class Traffic:
 
 def waiting_kinds() -> set[str]:
     """Return which kinds of work wait: "job" to be taken, "transfer", "switch". Cheap, however many jobs wait."""
+    kinds = {kind for (kind,) in statements.run(*_question(connection.vendor))}
+    return kinds | {"job"} if sender.has_waiting() else kinds
+
+
+@functools.cache
+def _question(_vendor: str) -> tuple[str, tuple[Any, ...]]:
+    """Return the statement for which of transfers and switches wait; made once, for it is asked every second."""
     queries = {"transfer": transfers.ready(), "switch": switches.ready()}
     first, second = (query.order_by().values_list(Value(kind, CharField())) for kind, query in queries.items())
-    kinds = {kind for (kind,) in first.union(second)}
-    return kinds | {"job"} if sender.has_waiting() else kinds
+    return first.union(second).query.sql_with_params()
 
 
 def move(transfer_id: int, go_on: Callable[[], None]) -> None:
