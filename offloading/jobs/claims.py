@@ -368,13 +368,14 @@ def _take_in_turn(taking: str, parameters: list[Any], holder: Holder) -> list[tu
 
 def _send_away(claims: Sequence[Claim]) -> None:
     """Take the target from jobs that the instance turned out not to take: `placement` finds them another."""
-    places = ", ".join(["%s"] * len(claims))
+    keys = statements.keys(each.job_id for each in claims)
+    places = ", ".join(["%s"] * len(keys))
     statements.run(
         "UPDATE offloading_job SET state = 'QUEUED', claimed_by = '', started_at = NULL, target = '' "
         f"WHERE id IN ({places}) AND state = 'ACTIVE'",
-        [statements.key(each.job_id) for each in claims],
+        keys,
     )
-    _forget_attempts([statements.key(each.job_id) for each in claims], [each.fence for each in claims])
+    _forget_attempts(keys, [each.fence for each in claims])
     wakeup.notify("placement")
 
 

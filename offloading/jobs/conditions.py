@@ -5,7 +5,7 @@ instants are compared to the microsecond although SQLite keeps them as texts of 
 """
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -38,34 +38,30 @@ class Condition(Func):
         raise NotImplementedError
 
 
-class TextComparison(Condition):
-    """A text column compared with a text."""
+class Comparison(Condition):
+    """A column compared with a value by one of OPERATORS."""
 
-    def __init__(self, column: str, operator: str, value: str) -> None:
+    def __init__(self, column: str, operator: str, value: Any) -> None:
         super().__init__(column)
         self.operator, self.value = operator, value
+
+
+class TextComparison(Comparison):
+    """A text column compared with a text."""
 
     def write(self, column: str, *, is_postgresql: bool) -> Sql:
         return f"{_by_code_point(column, is_postgresql)} {self.operator} %s", [self.value]
 
 
-class NumberComparison(Condition):
+class NumberComparison(Comparison):
     """A column of numbers compared with a number."""
-
-    def __init__(self, column: str, operator: str, value: int | float) -> None:
-        super().__init__(column)
-        self.operator, self.value = operator, value
 
     def write(self, column: str, *, is_postgresql: bool) -> Sql:
         return f"{column} {self.operator} %s", [self.value]
 
 
-class InstantComparison(Condition):
-    """A column of instants compared with one, which knows its time zone."""
-
-    def __init__(self, column: str, operator: str, value: datetime) -> None:
-        super().__init__(column)
-        self.operator, self.value = operator, value
+class InstantComparison(Comparison):
+    """A column of instants compared with a datetime, which knows its time zone."""
 
     def write(self, column: str, *, is_postgresql: bool) -> Sql:
         text = self.value.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
@@ -74,12 +70,12 @@ class InstantComparison(Condition):
         return f"{_SQLITE_INSTANT.format(column)} {self.operator} %s", [text]
 
 
-class PropertyComparison(Condition):
+class PropertyComparison(Comparison):
     """One of the job's own properties compared with a text, a number or a boolean; another type never matches."""
 
     def __init__(self, name: str, operator: str, value: str | int | float | bool) -> None:
-        super().__init__("properties")
-        self.name, self.operator, self.value = name, operator, value
+        super().__init__("properties", operator, value)
+        self.name = name
 
     def write(self, column: str, *, is_postgresql: bool) -> Sql:
         return self._postgresql(column) if is_postgresql else self._sqlite(column)
@@ -146,15 +142,11 @@ class StartsWith(Condition):
         return f"{find}({column}, %s) = 1 AND {rest}", [self.start, len(self.start) + 1, self.then]
 
 
-class KeyComparison(Condition):
+class KeyComparison(Comparison):
     """A column of instants compared with one of its values, which is given as the text that the database has for it."""
 
-    def __init__(self, column: str, operator: str, text: str) -> None:
-        super().__init__(column)
-        self.operator, self.text = operator, text
-
     def write(self, column: str, *, is_postgresql: bool) -> Sql:
-        return f"{column} {self.operator} %s{'::timestamptz' if is_postgresql else ''}", [self.text]
+        return f"{column} {self.operator} %s{'::timestamptz' if is_postgresql else ''}", [self.value]
 
 
 class HasState(Condition):

@@ -29,8 +29,10 @@ def crashed(*, job_id: uuid.UUID, fence: int) -> None:
 
 
 def lost(*, job_id: uuid.UUID, fence: int) -> None:
-    """The run that held the job is over. Raises StaleFence if the job moved on, or somebody is about to change it: what
-    was lost in the midst of a transaction must not keep the others waiting."""
+    """The run that held the job is over. Raises StaleFence if the job moved on, or somebody has locked it.
+
+    What was lost in the midst of a transaction must not keep the others waiting.
+    """
     message = "The instance that ran the job was lost: it stopped, or its heartbeat did not come."
     _take_back(job_id, fence, AttemptOutcome.LOST, message, is_crash=True, waits=False)
 

@@ -17,8 +17,8 @@ from offloading.views.listing import Wanted
 
 # What a person has to say yes to.
 WARNINGS: dict[str, str] = {
-    bulk.Act.STOP.value: "Those that wait end as stopped at once; those that run are asked to end.",
-    bulk.Act.REMOVE.value: "Unfinished ones end as dropped. Finished ones are deleted, with their attempts and logs. "
+    bulk.Act.STOP: "Those that wait end as stopped at once; those that run are asked to end.",
+    bulk.Act.REMOVE: "Unfinished ones end as dropped. Finished ones are deleted, with their attempts and logs. "
     "This cannot be undone.",
 }
 # Of more than these at once, who looks at the list has no use.

@@ -182,7 +182,7 @@ def trial_of(job: Job | None, fingerprint: str) -> Trial:
 
 
 def _row(fingerprint: str) -> FamilyRow:
-    row = families.look(fingerprint.replace("\0", ""))
+    row = families.look(fingerprint)
     if row is None:
         raise Http404("There is no such failure family. It may have been cleaned up.")
     return row

@@ -41,14 +41,18 @@ def free_ports(count: int) -> list[int]:
 
 def eventually(look: Callable[[], T], what: str, seconds: float = 30) -> T:
     """Return the first true value of `look`; fail with `what` and the last value seen when the time is over."""
+    value = within(seconds, look)
+    if not value:
+        raise AssertionError(f"not within {seconds} s: {what}; last seen: {value!r}")
+    return value
+
+
+def within(seconds: float, look: Callable[[], T]) -> T:
+    """Return the first true value of `look`, or the last one that it had when the time was over."""
     deadline = time.monotonic() + seconds
-    while True:
-        value = look()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what}; last seen: {value!r}")
+    while not (value := look()) and time.monotonic() <= deadline:
         time.sleep(0.1)
+    return value
 
 
 def descendants(pid: int) -> list[int]:
